@@ -1,0 +1,1 @@
+"""Pure rules that decide where a call may go and what going there costs."""

@@ -1,0 +1,34 @@
+"""What a rule is: a Filter refuses with a reason, a Scorer names a cost in milliseconds."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from policies.facts import CallFacts, EndpointFacts, Terms
+
+
+class Filter(Protocol):
+    """A hard rule: may this call go there at all?"""
+
+    name: str
+
+    def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
+        """Return why the call may not go there, in words, or None if it may."""
+
+
+class Scorer(Protocol):
+    """A soft rule: what does going there cost, in milliseconds?"""
+
+    name: str
+
+    def cost(self, call: CallFacts, endpoint: EndpointFacts) -> float:
+        """Return the cost in milliseconds; the chain adds up the costs of all scorers."""
+
+    def terms(self, call: CallFacts, endpoint: EndpointFacts) -> Mapping[str, float]:
+        """Return the same cost term by term, for people who check the sum by hand."""
+        return {self.name: self.cost(call, endpoint)}
+
+
+def terms_of(scorer: Scorer) -> Terms:
+    """Return a scorer's cost term by term, even if its class only looks like a Scorer."""
+    own: Terms | None = getattr(scorer, "terms", None)
+    return own or (lambda call, endpoint: {scorer.name: scorer.cost(call, endpoint)})
