@@ -1,0 +1,1 @@
+"""The wire's messages: .proto files and the Python generated from them."""
