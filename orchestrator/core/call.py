@@ -1,0 +1,137 @@
+"""One request in flight and what comes back: Call, Reply, Result."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from orchestrator.core.deadline import Deadline
+from policies.facts import Decision, Label, Placement, Tier
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request in flight; it carries everything explicitly.
+
+    Attributes:
+        id: 16 hexadecimal digits, also the span of its trace.
+        trace: 32 hexadecimal digits, shared with the call it was made from.
+        service: The service's name.
+        version: The digest of the signature the caller knows; empty accepts any.
+        arguments: Argument name to value.
+        label: The join of the labels of all arguments and of the caller's floor.
+        deadline: When the answer is due.
+        placement: The tiers it may use.
+        stream: Whether the answer is a stream of values.
+        idempotent: Whether running it twice does no harm.
+        attempt: 1 for the first.
+    """
+
+    id: str
+    trace: str
+    service: str
+    version: str
+    arguments: Mapping[str, Any] = field(repr=False)
+    label: Label
+    deadline: Deadline
+    placement: Placement
+    stream: bool = False
+    idempotent: bool = False
+    attempt: int = 1
+
+    @property
+    def trace_parent(self) -> str:
+        """The W3C trace context of work done for this call."""
+        return f"00-{self.trace}-{self.id}-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What a node measured of one call, in milliseconds, and how busy it was then.
+
+    Attributes:
+        node_ms: From receipt to answer.
+        queue_ms: Of these, waiting for a slot or for a batch.
+        service_ms: Of these, work for this call alone (its share of a batch).
+        waiting: Calls in the node when it answered, from all callers.
+    """
+
+    node_ms: float = 0.0
+    queue_ms: float = 0.0
+    service_ms: float = 0.0
+    waiting: int = 0
+
+
+class ChunkSource(Protocol):
+    """Gives the values of a stream, and can be told to stop."""
+
+    async def __anext__(self) -> Any: ...
+
+    async def aclose(self) -> None:
+        """End the stream early and free what it holds."""
+
+
+class Chunks(AsyncIterator[Any]):
+    """The values of a stream as they come.
+
+    Args:
+        source: Gives the values.
+        timings: Tells what the node measured, once the source has ended.
+    """
+
+    def __init__(self, source: ChunkSource, timings: Callable[[], Timings]) -> None:
+        self._source = source
+        self._timings = timings
+
+    @property
+    def timings(self) -> Timings:
+        """What the node measured; zeros before the end."""
+        return self._timings()
+
+    async def __anext__(self) -> Any:
+        return await self._source.__anext__()
+
+    async def aclose(self) -> None:
+        """End the stream early and free what it holds."""
+        await self._source.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A node's answer to one attempt.
+
+    Attributes:
+        value: The result; for a stream, its Chunks.
+        timings: What the node measured; for a stream they come with its end.
+    """
+
+    value: Any = field(repr=False)
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Generic[R_co]):
+    """A call's value and how it came about.
+
+    Attributes:
+        value: What the service returned; None for a stream.
+        tier: Where it ran.
+        node: The node it ran on.
+        label: The label the call travelled under.
+        decision: Why it ran there.
+        timings: What the node measured, in milliseconds.
+        total_ms: From the call to its answer, at the caller.
+        attempts: The nodes tried, in order; the last one answered.
+        call_id: The call's id, as it stands in logs and traces.
+    """
+
+    value: R_co = field(repr=False)
+    tier: Tier
+    node: str
+    label: Label
+    decision: Decision = field(repr=False)
+    timings: Timings
+    total_ms: float
+    attempts: tuple[str, ...]
+    call_id: str

@@ -1,0 +1,101 @@
+"""The open orchestrator of this context, and the protocols Caller and CallHandler.
+
+A Service reaches the open orchestrator as a Caller; a channel in this process reaches a
+node as a CallHandler. The composition root fills both in.
+"""
+
+import random
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from orchestrator.core.call import Call, Reply, Result
+from orchestrator.core.deadline import Clock
+from orchestrator.core.errors import UsageError
+from orchestrator.core.home import Home
+from orchestrator.core.report import NodeReport
+from orchestrator.core.spec import Declaration
+
+
+class Caller(Protocol):
+    """Takes calls: an open orchestrator, or a node that calls its own services."""
+
+    clock: Clock
+    random: random.Random
+
+    @property
+    def home(self) -> Home:
+        """The loop that its work is done on."""
+
+    async def prepare(self, declaration: Declaration) -> None:
+        """Check and warm a service that is called for the first time; run on the home loop."""
+
+    async def invoke(self, call: Call) -> Result[Any]:
+        """Bring a call to a node; run on the home loop. A stream's value is its Chunks."""
+
+
+class CallHandler(Protocol):
+    """A node as a channel sees it."""
+
+    async def handle(self, call: Call) -> Reply:
+        """Run a call whose arguments came over a channel."""
+
+    def report(self) -> NodeReport:
+        """Say what the node is and how busy."""
+
+    def reports(self, interval: float) -> AsyncGenerator[NodeReport, None]:
+        """Report at once, on every change of state, and every so many seconds."""
+
+
+_active: ContextVar[Caller | None] = ContextVar("isthmus_caller", default=None)
+_open: list[Caller] = []
+_closed: WeakSet[Caller] = WeakSet()
+
+
+def active_caller() -> Caller:
+    """Return the caller of this context; else the outermost open one of the process.
+
+    Raises:
+        UsageError: None is open.
+    """
+    caller = _active.get()
+    if caller is None or caller in _closed:
+        caller = _open[0] if _open else None
+    if caller is None:
+        raise UsageError(
+            "no orchestrator is open: wrap the call in `with Orchestrator(): ...`, or use .local "
+            "to run the body here"
+        )
+    return caller
+
+
+def is_open(caller: Caller) -> bool:
+    """Say whether a caller is open in this process."""
+    return caller in _open
+
+
+@contextmanager
+def calling_through(caller: Caller) -> Iterator[None]:
+    """Send the calls made inside through a caller."""
+    token = _active.set(caller)
+    try:
+        yield
+    finally:
+        # Fixtures close in another context than they opened in: there is nothing to put back.
+        with suppress(ValueError):
+            _active.reset(token)
+
+
+@contextmanager
+def opened(caller: Caller) -> Iterator[None]:
+    """Make a caller the active one, and the process's default if it is the outermost."""
+    _closed.discard(caller)
+    _open.append(caller)
+    try:
+        with calling_through(caller):
+            yield
+    finally:
+        _open.remove(caller)
+        _closed.add(caller)

@@ -1,0 +1,230 @@
+"""Labels as types: envelopes that carry how private their value is.
+
+An envelope is not its value: a subclass of str would lose its label in most string
+operations. The levels form a chain of classes, so that a parameter's type says "at most
+this level". Only `wire/` may serialise an envelope.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast, get_args
+
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from orchestrator.core.errors import PrivacyRefused, UsageError
+from orchestrator.core.running import running
+from policies.facts import PUBLIC, Label, Level
+
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+
+ARRAY_RULE = "array_rule"
+"""The kind of pydantic error that speaks of an array's type and shape, never of its content."""
+
+_audit = logging.getLogger("isthmus.audit")
+
+
+class Labelled(Generic[T_co]):
+    """A value that may not go just anywhere; as a type it takes any level.
+
+    Made directly it counts as secret. Prefer `Internal`, `Sensitive` and `Secret`.
+
+    Args:
+        value: What is protected.
+        categories: What kind of data it is, such as "pii" or "phi".
+    """
+
+    __slots__ = ("_value", "categories")
+
+    level: ClassVar[Level] = Level.SECRET
+    categories: frozenset[str]
+    _value: T_co
+
+    def __init__(self, value: T_co, *categories: str) -> None:
+        if isinstance(value, Labelled):
+            raise UsageError("the value is labelled already; use with_value to replace its content")
+        object.__setattr__(self, "_value", value)
+        object.__setattr__(self, "categories", frozenset(categories))
+
+    @property
+    def label(self) -> Label:
+        """The level and the categories."""
+        return Label(self.level, self.categories)
+
+    @property
+    def value(self) -> T_co:
+        """The protected value, inside a body on a node whose clearance allows it.
+
+        Raises:
+            PrivacyRefused: Elsewhere; use `reveal` and give a reason.
+        """
+        here = running()
+        if here is None:
+            raise PrivacyRefused(
+                ".value opens inside a service's body only; here use .reveal(reason), which is "
+                "written to the audit log"
+            )
+        if not here.node.clearance.covers(self.label):
+            raise PrivacyRefused(
+                f"label {self.label} is above clearance {here.node.clearance} of this node"
+            )
+        here.note_opened(self.label)
+        return self._value
+
+    def reveal(self, reason: str) -> T_co:
+        """Return the protected value anywhere; the reason is written to the audit log."""
+        if not reason.strip():
+            raise UsageError("reveal asks for a reason, which is written to the audit log")
+        _audit.warning("revealed a value labelled %s: %s", self.label, reason)
+        return self._value
+
+    def with_value(self, value: U) -> "Labelled[U]":
+        """Return another value under the same label."""
+        return cast("Labelled[U]", type(self)(cast(Any, value), *self.categories))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a labelled value cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a labelled value cannot be changed: {name}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(****)"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a labelled value cannot be pickled; only the wire may carry it")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a labelled value cannot be pickled; only the wire may carry it")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        inner = handler.generate_schema(get_args(source)[0]) if get_args(source) else None
+        return core_schema.no_info_wrap_validator_function(
+            cls._checked,
+            inner or core_schema.any_schema(),
+            serialization=core_schema.plain_serializer_function_ser_schema(_unserialisable),
+        )
+
+    @classmethod
+    def _checked(cls, value: Any, check: Callable[[Any], Any]) -> "Labelled[Any]":
+        if not isinstance(value, Labelled):
+            return cls(check(value))  # raising a label is always safe
+        if not isinstance(value, cls):
+            raise PydanticCustomError("label_too_high", "the label is above the declared level")
+        try:
+            content = check(value._value)
+        except ValidationError as error:
+            # pydantic would show the private value: only the kind of the problem may pass.
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            said = first["msg"] if first["type"] == ARRAY_RULE else "the content does not fit"
+            raise PydanticCustomError(first["type"], said, {"content": True}) from None
+        return value.with_value(content)
+
+
+# The chain: what is internal may stand wherever something sensitive may, and so on.
+
+
+class Secret(Labelled[T_co]):
+    """A value that only places cleared for secrets may see; takes every lower level."""
+
+    __slots__ = ()
+    level = Level.SECRET
+
+    def with_value(self, value: U) -> "Secret[U]":
+        """Return another value under the same label."""
+        return cast("Secret[U]", super().with_value(value))
+
+
+class Sensitive(Secret[T_co]):
+    """A value such as personal data; takes internal values, too."""
+
+    __slots__ = ()
+    level = Level.SENSITIVE
+
+    def with_value(self, value: U) -> "Sensitive[U]":
+        """Return another value under the same label."""
+        return cast("Sensitive[U]", super().with_value(value))
+
+
+class Internal(Sensitive[T_co]):
+    """A value that stays in the organisation."""
+
+    __slots__ = ()
+    level = Level.INTERNAL
+
+    def with_value(self, value: U) -> "Internal[U]":
+        """Return another value under the same label."""
+        return cast("Internal[U]", super().with_value(value))
+
+
+ENVELOPES: Mapping[Level, type[Labelled[Any]]] = {
+    Level.INTERNAL: Internal,
+    Level.SENSITIVE: Sensitive,
+    Level.SECRET: Secret,
+}
+"""The envelope of each level above public."""
+
+
+def sealed_value(envelope: Labelled[Any]) -> Any:
+    """Return what is in an envelope, for the wire and its guard alone."""
+    return envelope._value
+
+
+def raised_to(value: Any, label: Label) -> Any:
+    """Return a value in which every envelope, at any depth, has at least a label."""
+    if isinstance(value, Labelled):
+        joined = value.label.join(label)
+        inner = raised_to(value._value, label)
+        if joined == value.label and inner is value._value:
+            return value
+        return ENVELOPES[joined.level](inner, *joined.categories)
+    if isinstance(value, Mapping):
+        return {key: raised_to(part, label) for key, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(raised_to(part, label) for part in value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value)(raised_to(part, label) for part in value)
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: raised_to(part, label) for name, part in value})
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {f.name: raised_to(getattr(value, f.name), label) for f in fields(value) if f.init}
+        return replace(value, **parts)
+    return value
+
+
+def label_of(value: Any) -> Label:
+    """Return the join of the labels of all envelopes in a value, at any depth."""
+    if isinstance(value, Labelled):
+        return value.label.join(label_of(value._value))
+    label = PUBLIC
+    for part in _parts(value):
+        label = label.join(label_of(part))
+    return label
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, list | tuple | set | frozenset):
+        return value
+    if isinstance(value, BaseModel):
+        return (part for _, part in value)
+    if is_dataclass(value):
+        return (getattr(value, field.name) for field in fields(value))
+    return ()
+
+
+def _unserialisable(value: Any) -> NoReturn:
+    raise TypeError("a labelled value cannot be serialised; only the wire may carry it")

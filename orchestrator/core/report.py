@@ -1,0 +1,60 @@
+"""What a node says of itself: its state, its load, and what it serves."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from policies.facts import Clearance, Tier
+
+State = Literal["starting", "ready", "draining", "blocked"]
+"""The life of a node: only a ready one takes calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """A service on a node: what it is called with, and the mean work of one call in ms."""
+
+    name: str
+    version: str
+    signature: str
+    stream: bool
+    service_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A model loaded on a node, and the device it runs on."""
+
+    name: str
+    version: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node says of itself: never trusted for more than its own load and limits.
+
+    Attributes:
+        name: What the operator calls it.
+        tier: Where it stands.
+        state: Whether it takes calls.
+        clearance: The most private data it accepts.
+        software: The version of the library it runs.
+        device: What it computes on.
+        waiting: Calls in the node, from all callers.
+        parallelism: Calls it works on side by side.
+        uptime_ms: Milliseconds since it started.
+        services: What it serves.
+        models: What it has loaded.
+    """
+
+    name: str
+    tier: Tier
+    state: State
+    clearance: Clearance
+    software: str = ""
+    device: str = ""
+    waiting: int = 0
+    parallelism: int = 1
+    uptime_ms: float = 0.0
+    services: tuple[ServiceReport, ...] = ()
+    models: tuple[ModelReport, ...] = ()

@@ -1,0 +1,143 @@
+"""What a service takes and gives: arguments bound and checked, results checked, labels found."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestrator.core.adapters import Adapter, adapter_of
+from orchestrator.core.annotations import Reading
+from orchestrator.core.errors import DefinitionError, InvalidInput, PrivacyRefused
+from orchestrator.core.fieldrules import STRICT
+from orchestrator.core.labels import ARRAY_RULE, Labelled, label_of
+from policies.facts import PUBLIC, Label, Level
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The checked signature of a service.
+
+    Attributes:
+        name: The service's name, for errors.
+        signature: The user's signature, without `self`.
+        parameters: Each parameter's reading, by name.
+        result: The result's reading; of one item, for a stream.
+    """
+
+    name: str
+    signature: inspect.Signature
+    parameters: Mapping[str, Reading]
+    result: Reading
+
+    @cached_property
+    def text(self) -> str:
+        """The signature in canonical words; "= ..." marks what may be left out."""
+        parts = [
+            f"{name}: {reading.text}{' = ...' if name in self._defaults else ''}"
+            for name, reading in self.parameters.items()
+        ]
+        return f"({', '.join(parts)}) -> {self.result.text}"
+
+    @cached_property
+    def takes_labels(self) -> bool:
+        """Whether a labelled value may stand anywhere in the arguments."""
+        return any(reading.labelled for reading in self.parameters.values())
+
+    @cached_property
+    def level(self) -> Level:
+        """The highest level that the arguments declare."""
+        return max((read.level for read in self.parameters.values()), default=Level.PUBLIC)
+
+    def compile(self) -> None:
+        """Build what checks the values; else the first call does.
+
+        Raises:
+            DefinitionError: An annotation makes no sense, or a default does not fit its own.
+        """
+        _ = self._result
+        for name, value in self._defaults.items():
+            try:
+                adapter_of({name: self.parameters[name].schema}, self.name).validate_python(
+                    {name: value}, strict=True, context=STRICT
+                )
+            except ValidationError as error:
+                said = error.errors(include_url=False, include_input=False)[0]["msg"]
+                raise DefinitionError(
+                    f"{self.name}: the default of {name!r} does not fit its annotation: {said}"
+                ) from None
+        _ = self._arguments
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all arguments by name, defaults included, strictly checked.
+
+        Raises:
+            InvalidInput: They do not fit the signature.
+            PrivacyRefused: One carries a label above what its parameter takes.
+        """
+        try:
+            arguments = self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise InvalidInput(f"{self.name}{self.text}: {error}") from None
+        return self._check(self._arguments, {**self._defaults, **arguments}, own=True)
+
+    def load(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments that came over a channel, checked and in their declared types."""
+        return self._check(self._arguments, {**self._defaults, **arguments}, own=False)
+
+    def check_result(self, value: Any) -> Any:
+        """Return what a body gave, strictly checked; raise InvalidInput if it does not fit."""
+        return self._check(self._result, {"result": value}, own=True)["result"]
+
+    def load_result(self, value: Any) -> Any:
+        """Return a result that came over a channel, in its declared type."""
+        return self._check(self._result, {"result": value}, own=False)["result"]
+
+    def label_of(self, arguments: Mapping[str, Any]) -> Label:
+        """Return the join of the labels in checked arguments."""
+        return label_of(arguments) if self.takes_labels else PUBLIC
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        parameters = self.signature.parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    @cached_property
+    def _arguments(self) -> Adapter:
+        return adapter_of({n: read.schema for n, read in self.parameters.items()}, self.name)
+
+    @cached_property
+    def _result(self) -> Adapter:
+        return adapter_of({"result": self.result.schema}, self.name)
+
+    def _check(self, adapter: Adapter, values: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+        """Check values: strictly if this process made them, else as far as JSON keeps types."""
+        context = STRICT if own else None
+        try:
+            return adapter.validate_python(dict(values), strict=own, context=context, by_name=True)
+        except ValidationError as error:
+            raise self._refusal(error, own=own) from None
+        except TypeError as error:  # a constraint that its type does not know shows itself here
+            raise DefinitionError(f"{self.name}{self.text} cannot be checked: {error}") from error
+        except Exception as error:  # of the checks of a user's own type; its words may hold values
+            raise InvalidInput(
+                f"{self.name}{self.text}: {type(error).__name__} in the checks of a type",
+                shareable=True,
+            ) from error
+
+    def _refusal(self, error: ValidationError, *, own: bool) -> InvalidInput | PrivacyRefused:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        if isinstance(first["input"], Labelled) and "content" not in first.get("ctx", {}):
+            declared = (self.parameters.get(name) or self.result).text
+            return PrivacyRefused(
+                f"{self.name}: {name!r} takes {declared}, the value carries the label "
+                f"{first['input'].label}; lower it with a declassifier, or declare the label"
+            )
+        # A message may repeat the value: of private values, and to others, its kind says enough.
+        private = self.takes_labels or self.result.labelled or not own
+        told = not private or first["type"] == ARRAY_RULE
+        said = first["msg"].removeprefix("Value error, ") if told else first["type"]
+        return InvalidInput(f"{self.name}{self.text}: {name!r}: {said}", shareable=private)
