@@ -1,0 +1,164 @@
+"""Calls, labels and reports as messages and back."""
+
+import re
+
+from orchestrator.core.call import Call, Timings
+from orchestrator.core.deadline import Clock, Deadline
+from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.report import ModelReport, NodeReport, ServiceReport, State
+from orchestrator.wire.payloads import Packed, decode, encode, unpack
+from policies.facts import Clearance, Label, Level, Placement, Tier
+from protos.isthmus.v1 import node_pb2 as pb
+
+_CALL_ID = re.compile(r"[0-9a-f]{16}")
+_TRACE_PARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_STATES: tuple[State, ...] = ("starting", "ready", "draining", "blocked")
+
+
+def encode_call(call: Call, packed: Packed) -> pb.InvokeRequest:
+    """Return a call as a message."""
+    return pb.InvokeRequest(
+        call_id=call.id,
+        trace_parent=call.trace_parent,
+        service=call.service,
+        version=call.version,
+        label=pb.Label(level=_level_number(call.label.level), categories=call.label.categories),
+        timeout_us=max(int(call.deadline.left() * 1e6), 1),  # 0 would leave it to the node
+        attempt=call.attempt,
+        arguments=encode(packed),
+    )
+
+
+def decode_call(
+    message: pb.InvokeRequest, tier: Tier, stream: bool, seconds: float, clock: Clock
+) -> Call:
+    """Return a message as a call.
+
+    Args:
+        message: The message.
+        tier: The tier of the node that received it.
+        stream: Whether it asks for a stream.
+        seconds: How long a call may take that says nothing.
+        clock: The node's clock.
+
+    Raises:
+        InvalidInput: It has no label.
+        WireError: It makes no sense.
+    """
+    arguments = unpack(decode(message.arguments))
+    if not isinstance(arguments, dict):
+        raise WireError("the arguments are no JSON object")
+    trace = _TRACE_PARENT.fullmatch(message.trace_parent)
+    seconds = message.timeout_us / 1e6 if message.timeout_us else seconds
+    return Call(
+        id=call_id_of(message) or "0" * 16,
+        trace=trace[1] if trace else "0" * 32,
+        service=message.service,
+        version=message.version,
+        arguments=arguments,
+        label=_decode_label(message),
+        deadline=Deadline.after(seconds, clock),
+        placement=Placement(tier),
+        stream=stream,
+        attempt=message.attempt or 1,
+    )
+
+
+def call_id_of(message: pb.InvokeRequest) -> str:
+    """Return the call's id; empty if it is none of ours, since ids stand in logs."""
+    return message.call_id if _CALL_ID.fullmatch(message.call_id) else ""
+
+
+def _decode_label(message: pb.InvokeRequest) -> Label:
+    if not message.HasField("label") or message.label.level == pb.LEVEL_UNSPECIFIED:
+        raise InvalidInput("the call has no label: set label.level", shareable=True)
+    return Label(_level(message.label.level), frozenset(message.label.categories))
+
+
+def encode_timings(timings: Timings) -> pb.Timings:
+    """Return timings as a message."""
+    return pb.Timings(
+        node_us=int(timings.node_ms * 1e3),
+        queue_us=int(timings.queue_ms * 1e3),
+        service_us=int(timings.service_ms * 1e3),
+        waiting=timings.waiting,
+    )
+
+
+def decode_timings(message: pb.Timings) -> Timings:
+    """Return a message as timings."""
+    return Timings(
+        message.node_us / 1e3, message.queue_us / 1e3, message.service_us / 1e3, message.waiting
+    )
+
+
+def encode_report(report: NodeReport) -> pb.NodeReport:
+    """Return a node's report as a message."""
+    clearance = report.clearance
+    return pb.NodeReport(
+        name=report.name,
+        tier=report.tier,
+        state=pb.NodeReport.State.ValueType(_STATES.index(report.state) + 1),
+        clearance=pb.Clearance(
+            level=_level_number(clearance.level),
+            categories=clearance.categories or (),
+            all_categories=clearance.categories is None,
+        ),
+        software=report.software,
+        device=report.device,
+        waiting=report.waiting,
+        parallelism=report.parallelism,
+        uptime_us=int(report.uptime_ms * 1e3),
+        services=[
+            pb.ServiceReport(
+                name=service.name,
+                version=service.version,
+                signature=service.signature,
+                stream=service.stream,
+                service_us=int(service.service_ms * 1e3),
+            )
+            for service in report.services
+        ],
+        models=[
+            pb.ModelReport(name=model.name, version=model.version, device=model.device)
+            for model in report.models
+        ],
+    )
+
+
+def decode_report(message: pb.NodeReport) -> NodeReport:
+    """Return a message as a node's report; raise WireError if it makes no sense."""
+    if message.tier not in ("edge", "cloud") or not 1 <= message.state <= len(_STATES):
+        raise WireError("a node's report has an unknown tier or state")
+    tier: Tier = "edge" if message.tier == "edge" else "cloud"
+    clearance = message.clearance
+    return NodeReport(
+        name=message.name,
+        tier=tier,
+        state=_STATES[message.state - 1],
+        clearance=Clearance(
+            _level(clearance.level),
+            None if clearance.all_categories else frozenset(clearance.categories),
+        ),
+        software=message.software,
+        device=message.device,
+        waiting=message.waiting,
+        parallelism=max(message.parallelism, 1),
+        uptime_ms=message.uptime_us / 1e3,
+        services=tuple(
+            ServiceReport(s.name, s.version, s.signature, s.stream, s.service_us / 1e3)
+            for s in message.services
+        ),
+        models=tuple(ModelReport(m.name, m.version, m.device) for m in message.models),
+    )
+
+
+def _level_number(level: Level) -> pb.Level.ValueType:
+    return pb.Level.ValueType(level + 1)
+
+
+def _level(number: int) -> Level:
+    try:
+        return Level(number - 1)
+    except ValueError:
+        raise WireError("a label has an unknown level") from None

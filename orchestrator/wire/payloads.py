@@ -1,0 +1,257 @@
+"""Values to JSON with attachments and back: packed for every channel, encoded for the network.
+
+What the markers mean stands in protos/isthmus/v1/node.proto.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from pydantic import BaseModel, RootModel, TypeAdapter
+from pydantic_core import from_json, to_json, to_jsonable_python
+
+from orchestrator.core.codecs import codec_named, codec_of
+from orchestrator.core.errors import InvalidInput, UsageError, WireError
+from orchestrator.core.labels import ENVELOPES, Labelled, sealed_value
+from orchestrator.core.model import Array
+from orchestrator.wire.tensors import check_array, decode_tensor, encode_tensor
+from policies.facts import PUBLIC, Label, Level
+from protos.isthmus.v1 import node_pb2 as pb
+
+# A datetime is a date, so it stands first.
+_LEAVES = (datetime, date, time, timedelta, Decimal, UUID)
+_LEAF_ADAPTERS: dict[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for kind in _LEAVES}
+
+_MAX_DEPTH = 195
+"""Brackets inside brackets; pydantic's parser, which reads them at the node, stops at 200."""
+
+_MAX_BITS = 14_000
+"""Of a whole number; the parser reads 4300 digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A value ready for a channel, with all envelopes opened.
+
+    Attributes:
+        body: JSON values, with markers for what JSON does not know.
+        attachments: Arrays and bytes, referred to by index.
+        label: The join of the labels of the envelopes that were opened.
+        size: About how many bytes it takes.
+    """
+
+    body: Any
+    attachments: tuple[Array | bytes, ...]
+    label: Label
+    size: int
+
+
+def size_of(value: Any) -> int:
+    """Return about how many bytes a value takes on the wire; 0 if it cannot travel."""
+    try:
+        return pack(value).size
+    except InvalidInput:
+        return 0  # the guard will say so
+
+
+def pack(value: Any) -> Packed:
+    """Take a value apart; arrays are shared as read-only views.
+
+    Raises:
+        InvalidInput: Something in it cannot travel.
+    """
+    packing = _Packing()
+    try:
+        body = packing.plain(value)
+    except RecursionError:
+        raise InvalidInput("the value is nested too deeply to travel", shareable=True) from None
+    except UnicodeEncodeError:
+        raise InvalidInput("a text is no valid Unicode and cannot travel", shareable=True) from None
+    return Packed(body, tuple(packing.attachments), packing.label, packing.size)
+
+
+def unpack(packed: Packed) -> Any:
+    """Put a value together again; dataclasses and models stay dicts until a schema loads them.
+
+    Raises:
+        WireError: A marker makes no sense.
+    """
+    return _Unpacking(packed.attachments).value(packed.body)
+
+
+def encode(packed: Packed) -> pb.Payload:
+    """Return a packed value as a message."""
+    text = to_json(packed.body, inf_nan_mode="constants").decode()
+    return pb.Payload(json=text, attachments=[_attachment(part) for part in packed.attachments])
+
+
+def decode(message: pb.Payload) -> Packed:
+    """Return a message as a packed value; raise WireError if it makes no sense."""
+    try:
+        body = from_json(message.json or "null", allow_inf_nan=True)
+    except ValueError:
+        raise WireError("a payload is no JSON") from None
+    parts = [
+        part.blob if part.WhichOneof("kind") == "blob" else decode_tensor(part.tensor)
+        for part in message.attachments
+    ]
+    return Packed(body, tuple(parts), PUBLIC, message.ByteSize())
+
+
+def _attachment(part: Array | bytes) -> pb.Attachment:
+    if isinstance(part, bytes):
+        return pb.Attachment(blob=part)
+    return pb.Attachment(tensor=encode_tensor(part))
+
+
+class _Packing:
+    """One value being taken apart."""
+
+    def __init__(self) -> None:
+        self.attachments: list[Array | bytes] = []
+        self.label = PUBLIC
+        self.size = 0
+        self._depth = 0
+
+    def plain(self, value: Any) -> Any:
+        self.size += 8
+        if type(value) is str:
+            return self._text(value)
+        if value is None or (isinstance(value, int | float) and not isinstance(value, Enum)):
+            return self._number(value)
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise RecursionError
+        plain = self._plain_structure(value)
+        self._depth -= 1
+        return plain
+
+    def _plain_structure(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return {"$tensor": self._attach_array(value)}
+        if isinstance(value, bytes | bytearray | memoryview):
+            data = bytes(value)
+            return {"$bytes": self._attach(data, len(data))}
+        if isinstance(value, Labelled):
+            self.label = self.label.join(value.label)
+            mark = [value.level.name.lower(), sorted(value.categories)]
+            return {"$label": mark, "$value": self.plain(sealed_value(value))}
+        if codec := codec_of(type(value)):
+            return {"$codec": codec.name, "$value": self.plain(codec.encode(value))}
+        if isinstance(value, Mapping):
+            return {self._key(key): self.plain(part) for key, part in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.plain(part) for part in value]
+        return self._plain_object(value)
+
+    def _plain_object(self, value: Any) -> Any:
+        if isinstance(value, RootModel):
+            return self.plain(value.root)
+        if isinstance(value, BaseModel):
+            return {self._key(name): self.plain(part) for name, part in value}
+        if isinstance(value, Enum):
+            return self.plain(value.value)
+        if is_dataclass(value) and not isinstance(value, type):
+            given = (field.name for field in fields(value) if field.init)
+            return {name: self.plain(getattr(value, name)) for name in given}
+        if isinstance(value, str):
+            return self.plain(str(value))
+        if isinstance(value, np.generic):
+            return self.plain(value.item())
+        if kind := next((kind for kind in _LEAVES if isinstance(value, kind)), None):
+            return {"$type": kind.__name__, "$value": _leaf_text(value)}
+        raise InvalidInput(
+            f"a value of type {type(value).__name__} cannot travel: register_codec adds a type",
+            shareable=True,
+        )
+
+    def _text(self, text: str) -> str:
+        self.size += len(text) if text.isascii() else len(text.encode())
+        return text
+
+    def _number(self, number: Any) -> Any:
+        if isinstance(number, int) and number.bit_length() > _MAX_BITS:
+            raise InvalidInput(
+                "a whole number of more than 4000 digits cannot travel", shareable=True
+            )
+        return number
+
+    def _key(self, key: Any) -> str:
+        text = self._text(str(key))
+        return f"${text}" if text.startswith("$") else text
+
+    def _attach_array(self, array: Array) -> int:
+        check_array(array)
+        view = array.view()
+        view.flags.writeable = False
+        return self._attach(view, array.nbytes)
+
+    def _attach(self, part: Array | bytes, size: int) -> int:
+        self.size += size
+        self.attachments.append(part)
+        return len(self.attachments) - 1
+
+
+def _leaf_text(value: Any) -> Any:
+    offset = value.utcoffset() if isinstance(value, datetime) else None
+    if offset is not None and offset.seconds % 60:
+        value = value.astimezone(UTC)  # pydantic drops the seconds of an offset, in use until 1937
+    return to_jsonable_python(value)
+
+
+class _Unpacking:
+    """One value being put together."""
+
+    def __init__(self, attachments: tuple[Array | bytes, ...]) -> None:
+        self._attachments = attachments
+
+    def value(self, body: Any) -> Any:
+        if isinstance(body, list):
+            return [self.value(part) for part in body]
+        if not isinstance(body, dict):
+            return body
+        marker = next((key for key in body if key.startswith("$") and not key.startswith("$$")), "")
+        if marker:
+            return self._marked(marker, body)
+        return {key[1:] if key.startswith("$$") else key: self.value(p) for key, p in body.items()}
+
+    def _marked(self, marker: str, body: dict[str, Any]) -> Any:
+        content = body[marker]
+        if marker in ("$tensor", "$bytes") and len(body) == 1:
+            kind = bytes if marker == "$bytes" else np.ndarray
+            if isinstance(content, int) and 0 <= content < len(self._attachments):
+                part = self._attachments[content]
+                if isinstance(part, kind):
+                    return part
+            raise WireError("a payload refers to an attachment that is not there")
+        if marker in ("$label", "$value") and body.keys() == {"$label", "$value"}:
+            return self._envelope(body["$label"], self.value(body["$value"]))
+        if marker in ("$type", "$value") and body.keys() == {"$type", "$value"}:
+            return self._leaf(body["$type"], body["$value"])
+        if marker in ("$codec", "$value") and body.keys() == {"$codec", "$value"}:
+            codec = codec_named(str(body["$codec"]))
+            if codec is None:
+                raise WireError("a payload needs a codec that is not registered here")
+            try:
+                return codec.decode(self.value(body["$value"]))
+            except Exception:
+                raise WireError("a codec refused a value") from None
+        raise WireError("a payload has an unknown marker")
+
+    def _leaf(self, name: Any, value: Any) -> Any:
+        try:
+            return _LEAF_ADAPTERS[str(name)].validate_python(value)
+        except (KeyError, ValueError):
+            raise WireError("a payload has a value that is not of its type") from None
+
+    def _envelope(self, mark: Any, value: Any) -> Labelled[Any]:
+        try:
+            level, categories = mark
+            return ENVELOPES[Level[str(level).upper()]](value, *map(str, categories))
+        except (ValueError, TypeError, KeyError, UsageError):
+            raise WireError("a payload has an unknown label") from None

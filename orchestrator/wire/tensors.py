@@ -1,0 +1,60 @@
+"""Arrays on the wire: raw little-endian bytes with element type and shape."""
+
+import math
+
+import numpy as np
+
+from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.model import Array
+from protos.isthmus.v1 import node_pb2 as pb
+
+_NAMES = (
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 "
+    "complex64 complex128"
+)
+DTYPES = frozenset(_NAMES.split())
+"""numpy's names of the element types that travel."""
+
+_MAX_AXES = 32
+
+
+def check_array(array: Array) -> None:
+    """Raise InvalidInput if arrays of this kind cannot travel."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise InvalidInput(
+            "a masked array cannot travel: send .filled(), or values and mask", shareable=True
+        )
+    if array.dtype.name not in DTYPES:
+        raise InvalidInput(
+            f"an array of {array.dtype} cannot travel: convert it with .astype", shareable=True
+        )
+
+
+def encode_tensor(array: Array) -> pb.Tensor:
+    """Return an array as a message."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return pb.Tensor(dtype=array.dtype.name, shape=array.shape, data=little.tobytes())
+
+
+def decode_tensor(message: pb.Tensor) -> Array:
+    """Return a message as a read-only array over the message's own bytes.
+
+    Raises:
+        WireError: Element type, shape and bytes do not fit together.
+    """
+    if message.dtype not in DTYPES:
+        raise WireError("a tensor has an unknown element type")
+    dtype = np.dtype(message.dtype).newbyteorder("<")
+    shape = tuple(message.shape)
+    # Whole numbers of any size, so that no shape can overflow into a small one.
+    if len(shape) > _MAX_AXES or any(axis < 0 for axis in shape):
+        raise WireError("a tensor has an impossible shape")
+    if math.prod(shape) * dtype.itemsize != len(message.data):
+        raise WireError("a tensor's bytes do not fit its shape")
+    array = np.frombuffer(message.data, dtype)
+    if dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
+        raise WireError("a tensor of bool has other bytes than 0 and 1")
+    try:
+        return array.reshape(shape)
+    except ValueError:  # empty, of a shape that numpy cannot count
+        raise WireError("a tensor has an impossible shape") from None
