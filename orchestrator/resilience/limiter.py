@@ -1,0 +1,72 @@
+"""The limiter: a bounded number of calls at an endpoint, and a bounded queue before it."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from orchestrator.core.errors import Overloaded
+
+
+class Limiter:
+    """Lets a number of calls in and a number wait; refuses the rest at once.
+
+    Args:
+        in_flight: The most calls at the endpoint.
+        waiting: The most calls that wait for a place.
+    """
+
+    def __init__(self, in_flight: int = 128, waiting: int = 1024) -> None:
+        self._limit = in_flight
+        self._room = waiting
+        self._inside = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def count(self) -> int:
+        """Calls inside or waiting."""
+        return self._inside + len(self._queue)
+
+    @property
+    def capacity(self) -> int:
+        """The most calls inside or waiting."""
+        return self._limit + self._room
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold a place while the block runs, in the order of arrival.
+
+        Raises:
+            Overloaded: As many calls wait as may wait.
+        """
+        await self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    async def _enter(self) -> None:
+        if self._inside < self._limit:
+            self._inside += 1
+            return
+        if len(self._queue) >= self._room:
+            raise Overloaded(f"{self.count} calls are in flight or waiting, the limit")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # the place was given in the moment of leaving
+            else:
+                with suppress(ValueError):  # passed over already by a place that became free
+                    self._queue.remove(turn)
+            raise
+
+    def _leave(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)  # the place goes to the next, so the count stays
+                return
+        self._inside -= 1
