@@ -1,0 +1,19 @@
+"""What is checked of an app before it is ready: that its data may go where its services run."""
+
+from orchestrator.core.errors import DefinitionError
+from orchestrator.core.spec import Declaration
+from orchestrator.routing.endpoint import Endpoint
+
+
+def check_clearances(declarations: list[Declaration], endpoints: list[Endpoint]) -> None:
+    """Raise DefinitionError if a service takes data that no node it may use is cleared for."""
+    for declaration in declarations:
+        spec = declaration.spec
+        open_to = [e.options for e in endpoints if spec.placement.allows(e.options.tier)]
+        if open_to and all(node.clearance.level < spec.schema.level for node in open_to):
+            nodes = ", ".join(f"{node.name} has {node.clearance}" for node in open_to)
+            raise DefinitionError(
+                f"{spec.name} takes {spec.schema.level.name.lower()} data and runs on the "
+                f"{spec.placement}, where {nodes}: let it run on a cleared tier with fallback= or "
+                "overflow=, declassify the data first, or raise a node's clearance in the settings"
+            )

@@ -1,0 +1,75 @@
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.core.errors import DefinitionError
+from orchestrator.core.labels import Labelled, Secret, Sensitive
+from orchestrator.decorators import cloud_service, edge_service
+from orchestrator.routing.checks import check_clearances
+from orchestrator.routing.endpoint import Endpoint
+from policies.facts import Clearance, Level
+
+MakeEndpoint = Callable[..., Endpoint]
+
+
+@pytest.fixture
+def fleet(make_endpoint: MakeEndpoint) -> list[Endpoint]:
+    """An edge that may see all, and a cloud that may see what is internal."""
+    return [
+        make_endpoint("edge-1", "edge", clearance=Clearance(Level.SECRET)),
+        make_endpoint("cloud-1", "cloud", clearance=Clearance(Level.INTERNAL)),
+    ]
+
+
+def test_a_service_is_fine_where_one_of_its_nodes_is_cleared(fleet: list[Endpoint]) -> None:
+    @edge_service
+    def here(text: Secret[str]) -> Secret[str]:
+        return text
+
+    @cloud_service(fallback="edge")
+    def either(text: Sensitive[str]) -> Sensitive[str]:
+        return text
+
+    @cloud_service
+    def public(text: str) -> str:
+        return text
+
+    @cloud_service
+    def as_it_comes(text: Labelled[str]) -> Labelled[str]:
+        return text
+
+    check_clearances([s.declaration for s in (here, either, public, as_it_comes)], fleet)
+
+
+def test_one_that_no_node_of_its_tiers_is_cleared_for_is_refused_with_the_cure(
+    fleet: list[Endpoint],
+) -> None:
+    @cloud_service(name="keep")
+    def keep(text: Sensitive[str]) -> Sensitive[str]:
+        return text
+
+    with pytest.raises(DefinitionError) as caught:
+        check_clearances([keep.declaration], fleet)
+    said = str(caught.value)
+    assert "keep takes sensitive data and runs on the cloud, where cloud-1 has internal" in said
+    assert "edge-1" not in said
+    assert "raise a node's clearance in the settings" in said
+
+
+def test_a_service_whose_tier_has_no_node_yet_is_not_judged(fleet: list[Endpoint]) -> None:
+    @cloud_service
+    def keep(text: Sensitive[str]) -> Sensitive[str]:
+        return text
+
+    check_clearances([keep.declaration], fleet[:1])
+
+
+def test_a_node_that_is_down_counts_with_the_clearance_it_was_given(
+    fleet: list[Endpoint],
+) -> None:
+    @edge_service
+    def keep(text: Sensitive[str]) -> Sensitive[str]:
+        return text
+
+    fleet[0].saw_down("it is gone")
+    check_clearances([keep.declaration], fleet)

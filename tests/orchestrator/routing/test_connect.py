@@ -1,0 +1,102 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from orchestrator.core.call import Call
+from orchestrator.core.errors import PrivacyRefused, SettingsError
+from orchestrator.decorators import cloud_service
+from orchestrator.routing.connect import clearance_at, connect
+from orchestrator.serving.server import Binding
+from orchestrator.settings import NodeEntry, TlsSettings
+from orchestrator.testing import listening, running_node
+from orchestrator.wire.security import TlsFiles
+from policies.facts import Clearance, Label, Level
+
+MakeCall = Callable[..., Call]
+SECRET = Clearance(Level.SECRET)
+LIMIT = 2**20
+
+
+def entry(address: str = "", zone: str = "", insecure: bool = True, **more: object) -> NodeEntry:
+    known = {"name": "cloud-1", "tier": "cloud", "clearance": SECRET, "insecure": insecure, **more}
+    return NodeEntry.model_validate({"address": address, "zone": zone, **known})
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1", "unix:/run/node.sock"]
+)
+def test_plaintext_keeps_its_clearance_on_this_machine(address: str) -> None:
+    assert clearance_at(entry(address), address) == SECRET
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.7:1",
+        "cloud.example:1",
+        "0.0.0.0:1",
+        "[2001:db8::1]:1",
+        "localhost.example:1",
+        "127.0.0.1.example:1",
+        "128.0.0.1:1",
+    ],
+)
+def test_plaintext_beyond_this_machine_is_for_public_data_only(address: str) -> None:
+    assert clearance_at(entry(address), address) == Clearance(Level.PUBLIC)
+    assert clearance_at(entry(address, insecure=False), address) == SECRET  # the control: TLS
+
+
+def test_a_zone_is_judged_by_each_address_behind_it() -> None:
+    zone = entry(zone="cloud.example:1")
+    assert clearance_at(zone, "10.0.0.7:1") == Clearance(Level.PUBLIC)
+    assert clearance_at(zone, "127.0.0.1:1") == SECRET
+
+
+async def test_labelled_data_is_refused_before_a_connection_is_even_tried(
+    make_call: MakeCall,
+) -> None:
+    endpoint = connect(entry("cloud.example:1"), LIMIT)
+    with pytest.raises(PrivacyRefused, match="label internal of the call is above clearance pub"):
+        await endpoint.send(make_call(Label(Level.INTERNAL)), 10)
+
+
+def test_what_the_settings_say_of_a_node_stands_in_its_facts() -> None:
+    endpoint = connect(
+        entry("10.0.0.7:1", dollars_per_hour=2.5, max_in_flight=3), LIMIT, name="cloud/1"
+    )
+    facts = endpoint.facts("echo")
+    assert (facts.name, facts.tier, facts.dollars_per_hour) == ("cloud/1", "cloud", 2.5)
+    assert facts.capacity == 3 + 1024
+
+
+def test_a_tls_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    tls = TlsSettings(ca=tmp_path / "missing.pem")
+    with pytest.raises(SettingsError, match=r"missing\.pem cannot be read"):
+        connect(entry("cloud.example:1", insecure=False, tls=tls), LIMIT)
+
+
+async def test_behind_a_zone_a_certificate_must_bear_the_zones_name(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    issued = authority.issue_cert("cloud.example")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "node.pem"))
+    files = TlsFiles(cert=tmp_path / "node.pem", key=tmp_path / "node.pem")
+
+    @cloud_service
+    def echo(text: str) -> str:
+        return text
+
+    async with running_node("cloud", echo) as node, listening(node, Binding(tls=files)) as at:
+        port = at.rpartition(":")[2]
+        for zone, is_reached in ((f"cloud.example:{port}", True), (f"other.example:{port}", False)):
+            known = entry(zone=zone, insecure=False, tls=TlsSettings(ca=tmp_path / "ca.pem"))
+            endpoint = connect(known, LIMIT, address=at)
+            try:
+                reached = (await endpoint.channel.describe()).name == "cloud"
+            except Exception:
+                reached = False
+            finally:
+                await endpoint.channel.aclose()
+            assert reached is is_reached
