@@ -1,0 +1,1 @@
+"""The node core that both daemons share, and that an embedded orchestrator runs in process."""

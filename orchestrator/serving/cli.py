@@ -1,0 +1,114 @@
+"""The command line that both daemons share."""
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.core.errors import OrchestratorError, SettingsError
+from orchestrator.core.report import NodeReport
+from orchestrator.serving.daemon import check_node, serve
+from orchestrator.serving.logs import set_up_logging
+from orchestrator.serving.runtimes import RuntimeKind
+from orchestrator.serving.settings import PREFIX, NodeSettings
+from orchestrator.settings import load
+from policies.facts import Tier
+
+EXIT_FAILURE, EXIT_USAGE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Daemon:
+    """Which daemon the command line is for."""
+
+    tier: Tier
+    settings: type[NodeSettings]
+    runtime: RuntimeKind
+
+
+def run_daemon(tier: Tier, settings: type[NodeSettings], runtime: RuntimeKind) -> None:
+    """Run a daemon from its command line and exit: 0 well, 1 failed, 2 wrong usage.
+
+    Args:
+        tier: Where its node stands.
+        settings: Its settings, with their defaults.
+        runtime: What executes its models.
+    """
+    shell = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    shell.command()(command)
+    try:
+        shell(obj=_Daemon(tier, settings, runtime))
+    except OrchestratorError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILURE)
+
+
+def command(
+    context: typer.Context,
+    app: Annotated[str | None, typer.Option(help="Your module: module[:orchestrator].")] = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
+    models: Annotated[Path | None, typer.Option(help="The model store.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="A node.yaml.")] = None,
+    name: Annotated[str | None, typer.Option(help="What reports call it.")] = None,
+    clearance: Annotated[
+        str | None, typer.Option(help='The most it accepts: "internal", "secret:phi,pii".')
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Its certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="Who signs callers, PEM.")] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Plaintext beyond this machine.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Serves /metrics, /readyz and /livez.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="What to compute on.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of one run.")] = None,
+    max_batch_size: Annotated[int | None, typer.Option(help="The most rows in a run.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Load and warm all, then end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print --check as JSON.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Serve one tier of an app; docs/run-nodes.md tells how."""
+    daemon: _Daemon = context.obj
+    if show_version:
+        print(version("isthmus"))
+        return
+    flags = {k: v for k, v in context.params.items() if k in daemon.settings.model_fields}
+    given = {k: v for k, v in flags.items() if v is not None}
+    settings = load(daemon.settings, PREFIX, config, given)
+    set_up_logging(settings.log_level, settings.log_format)
+    runtime = daemon.runtime(settings.device, settings.threads)
+    if not check:
+        asyncio.run(serve(daemon.tier, settings, runtime))
+        return
+    report = asyncio.run(check_node(daemon.tier, settings, runtime))
+    print(_as_json(report) if as_json else _in_words(report))
+
+
+def _as_json(report: NodeReport) -> str:
+    return json.dumps(
+        {
+            "name": report.name,
+            "tier": report.tier,
+            "clearance": str(report.clearance),
+            "device": report.device,
+            "services": [{"name": s.name, "version": s.version} for s in report.services],
+            "models": [{"name": m.name, "version": m.version} for m in report.models],
+        }
+    )
+
+
+def _in_words(report: NodeReport) -> str:
+    lines = [f"{report.name} ({report.tier}, clearance {report.clearance}) would serve:"]
+    lines += [f"  {service.name}{service.signature}" for service in report.services]
+    lines += [f"  model {m.name} {m.version} on {m.device}" for m in report.models]
+    return "\n".join(lines)

@@ -1,0 +1,127 @@
+"""The daemon: one node, its server, its operator's page, and its life between two signals."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from orchestrator.core.apps import App, load_app
+from orchestrator.core.context import Caller
+from orchestrator.core.errors import ModelUnavailable, SettingsError
+from orchestrator.core.model import Runtime
+from orchestrator.core.report import NodeReport
+from orchestrator.core.running import process_on
+from orchestrator.models.store import ModelStore
+from orchestrator.serving.local import LocalCaller
+from orchestrator.serving.node import Node
+from orchestrator.serving.operator import OperatorPage
+from orchestrator.serving.server import Server
+from orchestrator.serving.settings import NodeSettings
+from orchestrator.serving.watchdog import Watchdog
+from policies.facts import Tier
+
+_log = logging.getLogger("isthmus.node")
+
+_CUT_SECONDS = 1.0  # between the end of the drain and the end of calls that did not leave
+
+
+async def check_node(tier: Tier, settings: NodeSettings, runtime: Runtime) -> NodeReport:
+    """Load and warm everything, run each model's example once, and return what would be served.
+
+    Raises:
+        OrchestratorError: Something is missing or wrong.
+    """
+    settings.binding().check()
+    app = _load(settings)
+    async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
+        stack.enter_context(process_on(node))
+        await _start(app, node, stack)
+        if problem := runtime.health():
+            raise ModelUnavailable(problem)
+        return node.report()
+
+
+async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+
+    Raises:
+        OrchestratorError: It cannot start.
+    """
+    app = _load(settings)
+    stopping = _on_signals()
+    async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
+        server = Server(node, settings.binding(), settings.max_call_mib * 2**20)
+        await server.start()
+        stack.push_async_callback(server.stop, _CUT_SECONDS)
+        stack.push_async_callback(node.end_reports)
+        watchdog = Watchdog(node)
+        if settings.metrics_port is not None:
+            page = OperatorPage(node, watchdog, settings.host, settings.metrics_port)
+            page.start()
+            stack.callback(page.stop)
+        stack.enter_context(process_on(node))
+        if not await _unless(stopping, _start(app, node, stack)):
+            return
+        watching = asyncio.create_task(watchdog.run())
+        stack.callback(watching.cancel)
+        await stopping.wait()
+        stopping.clear()
+        await _unless(stopping, node.drain(settings.lame_duck_seconds, settings.drain_seconds))
+
+
+@asynccontextmanager
+async def _node(tier: Tier, settings: NodeSettings, runtime: Runtime) -> AsyncIterator[Node]:
+    node = Node(settings.options(tier), runtime, ModelStore(settings.models))
+    try:
+        yield node
+    finally:
+        await node.aclose()
+
+
+def _load(settings: NodeSettings) -> App:
+    if not settings.app:
+        raise SettingsError("a node needs the module that declares its services: give --app module")
+    return load_app(settings.app)
+
+
+async def _start(app: App, node: Node, stack: AsyncExitStack) -> None:
+    await node.start(app.declarations, await _caller(app, node, stack))
+
+
+async def _caller(app: App, node: Node, stack: AsyncExitStack) -> Caller:
+    """Return what takes the calls of bodies: the app's orchestrator, or this node itself."""
+    orchestrator: Any = app.attribute
+    if orchestrator is None:
+        return LocalCaller(node)
+    if not hasattr(orchestrator, "invoke") or not hasattr(orchestrator, "__aenter__"):
+        raise SettingsError("--app module:attribute must name an Orchestrator")
+    if not orchestrator.settings.nodes:
+        raise SettingsError(
+            "the app's orchestrator is an embedded one, which would start nodes inside this node: "
+            "give it nodes, or name the module alone"
+        )
+    caller: Caller = await stack.enter_async_context(orchestrator)
+    return caller
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Do some work and say that it is done, unless a signal comes first."""
+    doing, signalled = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    await asyncio.wait({doing, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    done = doing.done()
+    doing.cancel()
+    signalled.cancel()
+    await asyncio.wait({doing, signalled})
+    if done:
+        await doing
+    return done
+
+
+def _on_signals() -> asyncio.Event:
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    return event

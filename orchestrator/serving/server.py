@@ -1,0 +1,126 @@
+"""The gRPC server around a node: address, TLS, health, and an ordered end."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+
+from orchestrator.core.errors import SettingsError
+from orchestrator.serving.node import Node
+from orchestrator.serving.servicer import NodeServicer
+from orchestrator.wire.guard import MAX_CALL_BYTES
+from orchestrator.wire.security import TlsFiles, is_local, join_address, server_credentials
+from orchestrator.wire.unary import message_limits
+from protos.isthmus.v1.node_pb2_grpc import add_NodeServicer_to_server
+
+_log = logging.getLogger("isthmus.node")
+
+SERVICE = "isthmus.v1.Node"
+
+# Two daemons on one port would share its calls unless told not to; a limit on streams keeps
+# a flood of resets cheap; callers ping every ten seconds.
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 2048),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where a node listens.
+
+    Attributes:
+        host: An address of this machine.
+        port: The port; 0 takes a free one.
+        tls: The node's certificate; None is plaintext.
+        insecure: Whether plaintext was asked for outside of this machine.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: TlsFiles | None = None
+    insecure: bool = False
+
+    @property
+    def address(self) -> str:
+        """Host and port, as gRPC reads them."""
+        return join_address(self.host, self.port)
+
+    def check(self) -> None:
+        """Raise SettingsError if a TLS file is no good, or plaintext is open to others unasked."""
+        if self.tls:
+            server_credentials(self.tls)
+        elif not self.insecure and not is_local(self.address):
+            raise SettingsError(
+                f"{self.host} can be reached from other machines: give --tls-cert and --tls-key, "
+                "or say --insecure (callers then send public data only)"
+            )
+
+
+class Server:
+    """Serves a node over gRPC.
+
+    Args:
+        node: The node; it may still be starting.
+        binding: Where to listen.
+        max_bytes: The most that one call may carry.
+    """
+
+    def __init__(self, node: Node, binding: Binding, max_bytes: int = MAX_CALL_BYTES) -> None:
+        self._node = node
+        self._binding = binding
+        self._server = grpc.aio.server(options=[*_OPTIONS, *message_limits(max_bytes)])
+        self._health = health.HealthServicer()
+        add_NodeServicer_to_server(NodeServicer(node, max_bytes), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Listen and return the port.
+
+        Raises:
+            SettingsError: The binding is refused, or the port is taken.
+        """
+        self._binding.check()
+        address = self._binding.address
+        await self._set_health("starting")
+        try:
+            if self._binding.tls:
+                credentials = server_credentials(self._binding.tls)
+                port = self._server.add_secure_port(address, credentials)
+            else:
+                port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise SettingsError(
+                f"cannot listen on {address}: is the port taken? Is the host this machine's?"
+            ) from error
+        await self._server.start()
+        self._follower = asyncio.create_task(self._follow_node())
+        _log.info("node %s listens on %s", self._node.name, join_address(self._binding.host, port))
+        return port
+
+    async def stop(self, grace: float) -> None:
+        """Stop; calls still inside have so many seconds until they are cut."""
+        if self._follower:
+            self._follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._follower
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+    async def _follow_node(self) -> None:
+        async for report in self._node.reports(60.0):
+            await self._set_health(report.state)
+
+    async def _set_health(self, state: str) -> None:
+        status = health_pb2.HealthCheckResponse
+        serving = status.SERVING if state == "ready" else status.NOT_SERVING
+        for service in ("", SERVICE):
+            await self._health.set(service, serving)

@@ -1,0 +1,72 @@
+"""A node's settings: node.yaml, ISTHMUS_NODE_* in the environment, and flags."""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from orchestrator.core.errors import SettingsError
+from orchestrator.serving.embedded import CLEARANCES
+from orchestrator.serving.node import NodeOptions
+from orchestrator.serving.server import Binding
+from orchestrator.settings import ClearanceSetting, Section
+from orchestrator.wire.security import TlsFiles
+from policies.facts import Tier
+
+PREFIX = "ISTHMUS_NODE_"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 takes a free one."""
+
+
+class NodeSettings(Section):
+    """What an operator may say of a node."""
+
+    app: str = ""
+    host: str = "127.0.0.1"
+    port: Port = 0
+    name: str = ""
+    clearance: ClearanceSetting | None = None
+    models: Path = Path("models")
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+    insecure: bool = False
+    metrics_port: Port | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    device: str = ""
+    threads: int = Field(default=0, ge=0)
+    slots: int | None = Field(default=None, ge=1)
+    max_in_flight: int = Field(default=512, ge=1)
+    max_batch_size: int = Field(default=8, ge=1)
+    max_call_mib: int = Field(default=80, ge=1, le=1024)
+    lame_duck_seconds: float = Field(default=1.0, ge=0)
+    drain_seconds: float = Field(default=20.0, ge=0)
+
+    def options(self, tier: Tier) -> NodeOptions:
+        """Return what the node is."""
+        name = self.name or f"{tier}-{socket.gethostname()}"
+        clearance = self.clearance or CLEARANCES[tier]
+        given = {"slots": self.slots} if self.slots else {}
+        return NodeOptions(
+            name=name,
+            tier=tier,
+            clearance=clearance,
+            max_in_flight=self.max_in_flight,
+            max_batch_size=self.max_batch_size,
+            **given,
+        )
+
+    def binding(self) -> Binding:
+        """Return where it listens; raise SettingsError if TLS is half given."""
+        if self.tls_cert is None and self.tls_ca is not None:
+            raise SettingsError(
+                "--tls-ca checks callers: a node with it needs --tls-cert, --tls-key"
+            )
+        wanted = self.tls_cert or self.tls_key
+        tls = TlsFiles(self.tls_ca, self.tls_cert, self.tls_key) if wanted else None
+        if tls and self.insecure:
+            raise SettingsError("--insecure means no TLS: leave out one of it and --tls-cert")
+        return Binding(self.host, self.port, tls, self.insecure)

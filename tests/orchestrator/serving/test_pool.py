@@ -1,0 +1,140 @@
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.core.errors import InvalidInput, ModelUnavailable
+from orchestrator.core.model import Batch, Stop, TensorSpec
+from orchestrator.core.running import Meter
+from orchestrator.models.store import ModelStore
+from orchestrator.models.tensor import TensorModel
+from orchestrator.serving.pool import ModelPool
+from orchestrator.testing import FakeRuntime, fake_model
+
+X, Y = TensorSpec("x", "float32", ("batch", 2), finite=True), TensorSpec("y", "float32", ("batch",))
+doubler = TensorModel("doubler")
+
+
+def total(batch: Batch, stop: Stop) -> Batch:
+    return {"y": batch["x"].sum(axis=1)}
+
+
+def pool_of(tmp_path: Path, compute: Any = total) -> tuple[ModelPool, FakeRuntime]:
+    fake_model(tmp_path, "doubler", [X], [Y])
+    runtime = FakeRuntime("edge", {"doubler": compute})
+    return ModelPool(ModelStore(tmp_path), runtime), runtime
+
+
+async def test_a_model_is_loaded_once_and_warm_before_it_counts(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    def counted(batch: Batch, stop: Stop) -> Batch:
+        runs.append(len(batch["x"]))
+        return total(batch, stop)
+
+    pool, runtime = pool_of(tmp_path, counted)
+    await pool.load(doubler)
+    await pool.load(doubler)
+    assert (runtime.loaded, runs) == (["doubler"], [1])
+    (report,) = pool.reports
+    assert (report.name, report.device) == ("doubler", "fake")
+    await pool.aclose()
+    assert (runtime.loaded, pool.reports) == ([], ())
+
+
+async def test_inputs_go_in_and_outputs_come_out_whatever_their_number(tmp_path: Path) -> None:
+    pool, _ = pool_of(tmp_path)
+    await pool.load(doubler)
+    for count in (0, 1, 16, 17, 200):
+        x = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
+        answer = await pool.run(doubler, {"x": x}, Meter())
+        np.testing.assert_array_equal(answer["y"], x.sum(axis=1))
+    await pool.aclose()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "cure"),
+    [
+        ({}, "takes x, not nothing"),
+        ({"z": np.zeros((1, 2), np.float32)}, "takes x, not z"),
+        ({"x": np.zeros((1, 2))}, r"x is float64, the model takes float32: use \.astype"),
+        ({"x": np.zeros((1, 3), np.float32)}, r"the model takes \(batch, 2\): use \.reshape"),
+        ({"x": np.full((1, 2), np.nan, np.float32)}, "holds NaN or infinity"),
+    ],
+)
+async def test_inputs_that_do_not_fit_are_refused_with_the_cure(
+    tmp_path: Path, inputs: Any, cure: str
+) -> None:
+    pool, _ = pool_of(tmp_path)
+    await pool.load(doubler)
+    with pytest.raises(InvalidInput, match=cure):
+        await pool.run(doubler, inputs, Meter())
+    await pool.aclose()
+
+
+async def test_a_model_that_no_service_named_is_unavailable_with_the_cure(tmp_path: Path) -> None:
+    pool, _ = pool_of(tmp_path)
+    with pytest.raises(ModelUnavailable, match=r"name it in the service's decorator, models="):
+        await pool.run(doubler, {}, Meter())
+
+
+async def test_a_model_that_is_not_in_the_store_is_unavailable_with_the_cure(
+    tmp_path: Path,
+) -> None:
+    pool = ModelPool(ModelStore(tmp_path), FakeRuntime("edge"))
+    with pytest.raises(ModelUnavailable, match="isthmus models add missing"):
+        await pool.load(TensorModel("missing"))
+
+
+async def test_a_damaged_model_is_not_loaded(tmp_path: Path) -> None:
+    pool, runtime = pool_of(tmp_path)
+    (tmp_path / "doubler" / "fake.txt").write_text("spoilt\n")
+    with pytest.raises(ModelUnavailable, match=r"fake\.txt differs from the manifest"):
+        await pool.load(doubler)
+    assert runtime.loaded == []
+
+
+async def test_a_model_that_failed_to_warm_up_does_not_count_as_loaded(tmp_path: Path) -> None:
+    def broken(batch: Batch, stop: Stop) -> Batch:
+        raise RuntimeError("out of memory")
+
+    pool, _ = pool_of(tmp_path, broken)
+    try:
+        for _ in range(2):  # the second time it seems to be there
+            with pytest.raises(ModelUnavailable, match="out of memory"):
+                await pool.load(doubler)
+        assert pool.reports == ()
+    finally:
+        await pool.aclose()
+
+
+async def test_a_model_that_cannot_be_warmed_up_is_unavailable(tmp_path: Path) -> None:
+    def broken(batch: Batch, stop: Stop) -> Batch:
+        raise RuntimeError("out of memory")
+
+    pool, _ = pool_of(tmp_path, broken)
+    try:
+        with pytest.raises(ModelUnavailable, match="doubler"):
+            await pool.load(doubler)
+    finally:
+        await pool.aclose()
+
+
+async def test_runs_of_one_model_never_overlap(tmp_path: Path) -> None:
+    alone = threading.Lock()
+
+    def guarded(batch: Batch, stop: Stop) -> Batch:
+        assert alone.acquire(blocking=False)
+        try:
+            return total(batch, stop)
+        finally:
+            alone.release()
+
+    pool, _ = pool_of(tmp_path, guarded)
+    await pool.load(doubler)
+    x = np.ones((20, 2), np.float32)
+    await asyncio.gather(*(pool.run(doubler, {"x": x}, Meter()) for _ in range(20)))
+    await pool.aclose()

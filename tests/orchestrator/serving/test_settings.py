@@ -1,0 +1,97 @@
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.core.errors import SettingsError
+from orchestrator.serving.settings import PREFIX, NodeSettings
+from orchestrator.settings import load
+from policies.facts import Clearance, Level
+
+
+def loaded(path: Path | None = None, **flags: Any) -> NodeSettings:
+    return load(NodeSettings, PREFIX, path, flags)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text("port: 1\nname: from the file\nmax_batch_size: 3\n")
+    monkeypatch.setenv("ISTHMUS_NODE_PORT", "2")
+    monkeypatch.setenv("ISTHMUS_NODE_NAME", "from the environment")
+    settings = loaded(file, port=3)
+    got = (settings.port, settings.name, settings.max_batch_size, settings.max_in_flight)
+    assert got == (3, "from the environment", 3, 512)
+
+
+def test_without_words_a_node_has_what_its_tier_has() -> None:
+    for tier, level in (("edge", Level.SECRET), ("cloud", Level.INTERNAL)):
+        options = NodeSettings().options("edge" if tier == "edge" else "cloud")
+        assert options.clearance == Clearance(level)
+        assert options.name == f"{tier}-{socket.gethostname()}"
+        assert options.slots >= 4
+
+
+def test_what_the_operator_says_of_the_node_is_what_it_becomes() -> None:
+    said = loaded(name="n", clearance="secret:phi,pii", slots=2, max_in_flight=7, max_batch_size=5)
+    options = said.options("cloud")
+    assert options.clearance == Clearance(Level.SECRET, frozenset({"phi", "pii"}))
+    got = (options.name, options.slots, options.max_in_flight, options.max_batch_size)
+    assert got == ("n", 2, 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"prot": 1}, "did you mean port"),
+        ({"port": 70_000}, r"port: .*less than or equal to 65535"),
+        ({"port": "many"}, "port: "),
+        ({"clearance": "top"}, "unknown level 'top': known are public, internal"),
+        ({"slots": 0}, r"slots: .*greater than or equal to 1"),
+        ({"log_level": "loud"}, "log_level: "),
+        ({"max_call_mib": 4096}, "max_call_mib: "),
+        ({"lame_duck_seconds": -1}, "lame_duck_seconds: "),
+    ],
+)
+def test_a_wrong_setting_is_named(flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        loaded(**flags)
+
+
+def test_an_unknown_variable_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISTHMUS_NODE_PROT", "1")
+    with pytest.raises(SettingsError, match=r"ISTHMUS_NODE_PROT: .*did you mean port"):
+        loaded()
+
+
+def test_a_file_with_an_unknown_key_or_no_file_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    with pytest.raises(SettingsError, match="there is no settings file"):
+        loaded(file)
+    file.write_text("clearence: secret\n")
+    with pytest.raises(SettingsError, match="did you mean clearance"):
+        loaded(file)
+
+
+def test_the_binding_is_plaintext_or_tls_as_was_said(tmp_path: Path) -> None:
+    plain = loaded(host="0.0.0.0", port=5, insecure=True).binding()
+    assert (plain.host, plain.port, plain.tls, plain.insecure) == ("0.0.0.0", 5, None, True)
+    cert, key, ca = (tmp_path / name for name in ("cert", "key", "ca"))
+    tls = loaded(tls_cert=cert, tls_key=key, tls_ca=ca).binding().tls
+    assert tls is not None
+    assert (tls.cert, tls.key, tls.ca) == (cert, key, ca)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"tls_cert": "cert.pem"}, "needs its key"),
+        ({"tls_key": "key.pem"}, "a key its certificate"),
+        ({"tls_ca": "ca.pem"}, "needs --tls-cert, --tls-key"),
+    ],
+)
+def test_half_of_tls_is_refused(flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        loaded(**flags).binding()
