@@ -1,0 +1,9 @@
+"""The edge node's settings: the shared ones with the edge's port."""
+
+from orchestrator.serving.settings import NodeSettings, Port
+
+
+class EdgeSettings(NodeSettings):
+    """What an operator may say of an edge node."""
+
+    port: Port = 50051

@@ -1,0 +1,210 @@
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edge_node.runtime import OnnxRuntime
+from orchestrator.core.context import calling_through
+from orchestrator.core.errors import ModelUnavailable
+from orchestrator.core.model import Batch, Stop, Stopped
+from orchestrator.decorators import edge_service
+from orchestrator.models.manifest import ONNX, TensorEntry
+from orchestrator.models.store import ModelStore, StoredModel, write_manifest
+from orchestrator.models.tensor import TensorModel
+from orchestrator.serving.embedded import CLEARANCES
+from orchestrator.serving.local import LocalCaller
+from orchestrator.serving.node import Node, NodeOptions
+from orchestrator.testing import fake_model
+
+ENDLESS = 10**12
+SOON = 20.0  # seconds; an endless run takes days
+
+Tensors = dict[str, np.ndarray]
+
+
+def loop_graph() -> onnx.ModelProto:
+    """A graph that adds one to x as often as the first element of `trips` says."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch"])
+    trips = helper.make_tensor_value_info("trips", TensorProto.INT64, ["batch"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch"])
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["go_on_out"]),
+            helper.make_node("Constant", [], ["one"], value_float=1.0),
+            helper.make_node("Add", ["state", "one"], ["state_out"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("trip", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, ["batch"]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state_out", TensorProto.FLOAT, ["batch"]),
+        ],
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["first"], value_int=0),
+        helper.make_node("Gather", ["trips", "first"], ["count"]),
+        helper.make_node("Loop", ["count", "", "x"], ["y"], body=body),
+    ]
+    graph = helper.make_graph(nodes, "loop", [x, trips], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    """A store with the model "loop", for the edge alone."""
+    made = ModelStore(tmp_path / "models")
+    with made.adding("loop") as folder:
+        (folder / ONNX).parent.mkdir()
+        onnx.save(loop_graph(), folder / ONNX)
+        inputs = [
+            TensorEntry(name="x", dtype="float32", shape=("batch",)),
+            TensorEntry(name="trips", dtype="int64", shape=("batch",)),
+        ]
+        outputs = [TensorEntry(name="y", dtype="float32", shape=("batch",))]
+        write_manifest(folder, "tensor", inputs, outputs, {})
+    return made
+
+
+@pytest.fixture
+def runtime(store: ModelStore) -> OnnxRuntime:
+    made = OnnxRuntime()
+    made.load(TensorModel("loop"), store.open("loop"))
+    return made
+
+
+def batch(trips: int, rows: int = 2) -> Batch:
+    return {"x": np.zeros(rows, np.float32), "trips": np.full(rows, trips, np.int64)}
+
+
+def test_a_stop_ends_a_run_inside_of_the_graph_and_the_next_run_is_well(
+    runtime: OnnxRuntime,
+) -> None:
+    stop = Stop()
+    timer = threading.Timer(0.2, stop.request)
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        runtime.run("loop", batch(ENDLESS), stop)
+    assert 0.1 < time.monotonic() - started < SOON
+    assert runtime.run("loop", batch(1000), Stop())["y"].tolist() == [1000.0, 1000.0]
+
+
+def test_a_stop_before_the_run_ends_it_at_once(runtime: OnnxRuntime) -> None:
+    stop = Stop()
+    stop.request()
+    with pytest.raises(Stopped):
+        runtime.run("loop", batch(ENDLESS), stop)
+
+
+def test_a_stop_ends_its_own_run_alone(runtime: OnnxRuntime) -> None:
+    mine, ended = Stop(), threading.Event()
+
+    def run() -> None:
+        with pytest.raises(Stopped):
+            runtime.run("loop", batch(ENDLESS), mine)
+        ended.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert runtime.run("loop", batch(1000), Stop())["y"].tolist() == [1000.0, 1000.0]
+    assert not ended.is_set()
+    mine.request()
+    thread.join(SOON)
+    assert ended.is_set()
+
+
+async def test_the_last_caller_who_leaves_stops_the_run_and_frees_the_model(
+    store: ModelStore,
+) -> None:
+    loop = TensorModel("loop")
+
+    @edge_service(models=[loop])
+    async def count(x: np.ndarray, trips: np.ndarray) -> np.ndarray:
+        return (await loop.aio({"x": x, "trips": trips}))["y"]
+
+    options = NodeOptions(name="edge", tier="edge", clearance=CLEARANCES["edge"])
+    node = Node(options, OnnxRuntime(), store)
+    await node.start([count.declaration], LocalCaller(node))
+    try:
+        with calling_through(LocalCaller(node)):
+            endless = asyncio.create_task(count(**batch(ENDLESS)))
+            await asyncio.sleep(0.2)  # it has reached the model's thread
+            assert node.admission.inside == 1
+            endless.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await endless
+            async with asyncio.timeout(SOON):
+                assert (await count(**batch(5))).tolist() == [5.0, 5.0]
+    finally:
+        await node.aclose()
+
+
+def test_it_runs_on_the_cpu_here_and_says_so(runtime: OnnxRuntime) -> None:
+    assert runtime.device == "cpu"
+    assert runtime.health() is None
+
+
+def damaged(store: ModelStore) -> StoredModel:
+    folder = store.open("loop")
+    folder.file(ONNX).write_bytes(b"no graph")
+    return folder
+
+
+def test_a_file_that_is_no_graph_is_model_unavailable(store: ModelStore) -> None:
+    with pytest.raises(ModelUnavailable, match="'loop': ONNX Runtime cannot load it"):
+        OnnxRuntime().load(TensorModel("loop"), damaged(store))
+
+
+def test_a_model_without_a_form_for_the_edge_names_the_cure_and_may_say_so_to_callers(
+    tmp_path: Path,
+) -> None:
+    fake_model(tmp_path, "formless", [], [])
+    with pytest.raises(ModelUnavailable, match="isthmus models add") as caught:
+        OnnxRuntime().load(TensorModel("formless"), ModelStore(tmp_path).open("formless"))
+    assert caught.value.shareable
+    assert "ONNX Runtime cannot" not in str(caught.value)
+
+
+def test_a_wrong_provider_is_found_out_at_the_first_load(store: ModelStore) -> None:
+    with pytest.raises(Exception, match="provider Abacus is not present"):
+        OnnxRuntime("Abacus").load(TensorModel("loop"), store.open("loop"))
+
+
+SCRIPT = """
+import asyncio, sys
+from pathlib import Path
+
+for name in ("torch", "transformers"):
+    sys.modules[name] = None  # whoever imports them fails
+
+from edge_node.runtime import OnnxRuntime
+from orchestrator.core.model import Stop
+from orchestrator.models.store import ModelStore
+from orchestrator.models.text import TextEmbedding
+
+model, runtime = TextEmbedding("minilm"), OnnxRuntime()
+folder = ModelStore(Path(sys.argv[1])).open("minilm")
+folder.verify("edge")
+runtime.load(model, folder)
+processor = model.processor(folder)
+answer = runtime.run("minilm", processor.collate(processor.rows(["hello"])), Stop())
+print(processor.result(processor.split(answer, 1)).shape)
+print([name for name in sys.modules if name.startswith(("torch.", "transformers."))])
+"""
+
+
+def test_the_edge_embeds_texts_without_torch_and_transformers(minilm_store: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(minilm_store)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.splitlines() == ["(1, 384)", "[]"], done.stderr
