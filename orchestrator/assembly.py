@@ -1,0 +1,148 @@
+"""The composition root of the caller's side: settings to directory, router, dispatcher.
+
+Apart from `client`, which imports it when an orchestrator is opened: a program that only
+declares services pays nothing for it.
+"""
+
+import asyncio
+import functools
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from orchestrator.core.context import Caller
+from orchestrator.core.deadline import Clock
+from orchestrator.core.errors import SettingsError
+from orchestrator.core.spec import Declaration
+from orchestrator.dispatch.dispatcher import Dispatcher
+from orchestrator.dispatch.interceptors import Interceptor, Next, log_calls, wrap
+from orchestrator.resilience.retry import RetryBudget
+from orchestrator.routing.checks import check_clearances
+from orchestrator.routing.connect import connect
+from orchestrator.routing.directory import Directory
+from orchestrator.routing.endpoint import Endpoint, EndpointOptions
+from orchestrator.routing.router import Router
+from orchestrator.routing.zone import Zone
+from orchestrator.serving.embedded import embedded_nodes
+from orchestrator.serving.node import Node
+from orchestrator.serving.runtimes import how_to_get
+from orchestrator.settings import NodeEntry, Settings
+from orchestrator.wire.inprocess import InProcessChannel
+from policies.catalog import build_chain
+from policies.chain import Chain
+from policies.facts import Tier
+
+_FIRST_NEWS_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """The caller's side, ready for calls.
+
+    Attributes:
+        way: The way of a call, interceptors included.
+        directory: The endpoints.
+        nodes: The nodes in this process.
+    """
+
+    way: Next
+    directory: Directory
+    nodes: list[Node]
+
+    async def prepare(self, declaration: Declaration) -> None:
+        """Check and warm a service that is called for the first time."""
+        check_clearances([declaration], self.directory.endpoints)
+        for node in self.nodes:
+            await node.serve(declaration)
+            if endpoint := self.directory.find(node.name):
+                endpoint.saw_report(node.report())
+
+
+@asynccontextmanager
+async def assemble(
+    settings: Settings,
+    declarations: list[Declaration],
+    caller: Caller,
+    interceptors: Sequence[Interceptor],
+    clock: Clock,
+    source: random.Random,
+) -> AsyncIterator[Assembled]:
+    """Build the caller's side on the running loop, and take it down at the end.
+
+    Args:
+        settings: Its settings; without nodes in them, an edge and a cloud are embedded.
+        declarations: What is checked, and warmed where it runs in this process.
+        caller: What takes the calls of bodies in this process.
+        interceptors: See every call, the first one outermost.
+        clock: A clock that never goes back, in seconds.
+        source: Where jitter comes from.
+
+    Raises:
+        SettingsError: A rule or a TLS file that the settings name is not there.
+        ModelUnavailable: A model that an embedded node needs is missing or damaged.
+        DefinitionError: A service takes data that no node it may use is cleared for.
+    """
+    chain = _chain(settings)
+    async with AsyncExitStack() as stack:
+        nodes: list[Node] = []
+        if not settings.nodes:
+            store = settings.models.store
+            embedded = embedded_nodes(declarations, store, caller, clock)
+            nodes = await stack.enter_async_context(embedded)
+        directory = Directory(source, clock)
+        stack.push_async_callback(directory.aclose)
+        await _connect(settings, directory, clock, stack)
+        for node in nodes:
+            directory.add(_embedded_endpoint(node, settings, clock))
+        await directory.first_news(_FIRST_NEWS_SECONDS)
+        check_clearances(declarations, directory.endpoints)
+        router = Router(directory, chain, _missing(settings, nodes))
+        dispatcher = Dispatcher(router, RetryBudget(clock=clock), source, clock)
+        way = wrap(dispatcher.invoke, [*interceptors, log_calls])
+        yield Assembled(way, directory, nodes)
+
+
+async def _connect(
+    settings: Settings, directory: Directory, clock: Clock, stack: AsyncExitStack
+) -> None:
+    """Enter the nodes of the settings in the directory, and follow their zones."""
+    max_bytes = settings.max_call_mib * 2**20
+
+    def zone_node(entry: NodeEntry, address: str) -> Endpoint:
+        """Return the endpoint of one address of a zone."""
+        return connect(entry, max_bytes, clock, address, f"{entry.name}/{address}")
+
+    for entry in settings.nodes:
+        if entry.address:
+            directory.add(connect(entry, max_bytes, clock))
+            continue
+        zone = Zone(entry.zone, directory, functools.partial(zone_node, entry))
+        await zone.refresh()
+        task = asyncio.create_task(zone.follow())
+        stack.callback(task.cancel)
+
+
+def _embedded_endpoint(node: Node, settings: Settings, clock: Clock) -> Endpoint:
+    channel = InProcessChannel(node, node.clearance, settings.max_call_mib * 2**20)
+    options = EndpointOptions(
+        name=node.name, tier=node.tier, address="this process", clearance=node.clearance
+    )
+    return Endpoint(options, channel, clock)
+
+
+def _chain(settings: Settings) -> Chain:
+    rules = settings.policies
+    try:
+        return build_chain(rules.filters, rules.scorers, ms_per_dollar=rules.ms_per_dollar)
+    except LookupError as error:
+        raise SettingsError(f"policies: {error.args[0]}") from error
+
+
+def _missing(settings: Settings, nodes: list[Node]) -> dict[Tier, str]:
+    """Return how to get a node, for each tier that has none."""
+    tiers: tuple[Tier, ...] = ("edge", "cloud")
+    if settings.nodes:
+        named = {entry.tier for entry in settings.nodes}
+        return {t: f"the settings name no {t} node" for t in tiers if t not in named}
+    return {t: how_to_get(t) for t in tiers if t not in {node.tier for node in nodes}}

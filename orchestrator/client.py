@@ -1,0 +1,209 @@
+"""Orchestrator: what a program opens, and what takes the calls of its services."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
+
+from orchestrator.core import catalogue
+from orchestrator.core.apps import declarations_named, load_app
+from orchestrator.core.call import Call, Result
+from orchestrator.core.context import opened
+from orchestrator.core.deadline import Clock
+from orchestrator.core.errors import UsageError
+from orchestrator.core.home import Home, refuse_running_loop
+from orchestrator.core.service import Handle
+from orchestrator.core.spec import Declaration
+from orchestrator.decorators import cloud_options, decorator, edge_options
+from orchestrator.dispatch.interceptors import Interceptor
+
+if TYPE_CHECKING:
+    from orchestrator.assembly import Assembled
+    from orchestrator.settings import Settings
+
+App = str | ModuleType | Handle[Any, Any] | type[Any] | Iterable[Any] | None
+"""An import path, a module, or services and classes of services; None is all declared so far."""
+
+
+class Orchestrator:
+    """Takes the calls of services while it is open, and brings them to nodes.
+
+    Open it with `with` in a plain program (it then runs an event loop in a thread of its own)
+    or with `async with` on the loop that makes the calls. When it is open, every service of
+    the app has been checked, and warmed where it runs in this process.
+
+    Args:
+        settings: A settings file, Settings, or a mapping of their keys. Without nodes in them,
+            an edge and a cloud are embedded in this process: no daemon, no port.
+        app: What to check and warm at once; other services are when they are first called.
+        interceptors: See every call, the first one outermost.
+        clock: A clock that never goes back, in seconds.
+        source: Where ids and jitter come from.
+    """
+
+    def __init__(
+        self,
+        settings: "str | Path | Settings | Mapping[str, Any] | None" = None,
+        *,
+        app: App = None,
+        interceptors: Sequence[Interceptor] = (),
+        clock: Clock = time.monotonic,
+        source: random.Random | None = None,
+    ) -> None:
+        self.edge_service = decorator(edge_options, "edge", self)
+        self.cloud_service = decorator(cloud_options, "cloud", self)
+        self.clock = clock
+        self.random = source or random.SystemRandom()
+        self._given = settings
+        self._app = app
+        self._interceptors = interceptors
+        self._home: Home | None = None
+        self._inside: Assembled | None = None
+        self._active: AbstractContextManager[None] | None = None
+        self._stack = AsyncExitStack()
+        self._prepared: set[Declaration] = set()
+
+    @property
+    def home(self) -> Home:
+        """The loop that its work is done on; raises UsageError while it is closed."""
+        if self._home is None:
+            raise UsageError("the orchestrator is not open: use it in `with` or `async with`")
+        return self._home
+
+    @property
+    def settings(self) -> "Settings":
+        """Its settings, read anew; raises SettingsError if they are wrong."""
+        from orchestrator.settings import Settings, load_settings
+
+        if isinstance(self._given, Settings):
+            return self._given
+        if isinstance(self._given, str | Path):
+            return load_settings(Path(self._given))
+        return load_settings(given=self._given)
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Each node's name, and why it takes no calls now; empty words if it does."""
+        endpoints = self._inside.directory.endpoints if self._inside else []
+        return {endpoint.name: endpoint.problem for endpoint in endpoints}
+
+    def __enter__(self) -> Self:
+        refuse_running_loop("`async with`")
+        home = self._take_home(None)
+        try:
+            home.wait(home.submit(self._open()))
+        except BaseException:
+            self._home = None
+            home.close()
+            raise
+        return self._activated()
+
+    def __exit__(self, *error: object) -> None:
+        self._deactivate()
+        home, self._home = self.home, None
+        home.wait(home.submit(self._close()))
+        home.close()
+
+    async def __aenter__(self) -> Self:
+        self._take_home(asyncio.get_running_loop())
+        try:
+            await self._open()
+        except BaseException:
+            self._home = None
+            raise
+        return self._activated()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._deactivate()
+        self._home = None
+        await self._close()
+
+    async def prepare(self, declaration: Declaration) -> None:
+        """Check and warm a service that is called for the first time."""
+        if declaration not in self._prepared and self._inside:
+            await self._inside.prepare(declaration)
+            self._prepared.add(declaration)
+
+    async def invoke(self, call: Call) -> Result[Any]:
+        """Bring a call to a node; on the home loop. A stream's value is its Chunks."""
+        if self._inside is None:
+            raise UsageError("the orchestrator is not open: use it in `with` or `async with`")
+        return await self._inside.way(call)
+
+    def _take_home(self, loop: asyncio.AbstractEventLoop | None) -> Home:
+        if self._home is not None:
+            raise UsageError("the orchestrator is open already")
+        self._home = Home(loop)
+        return self._home
+
+    def _activated(self) -> Self:
+        self._active = opened(self)
+        self._active.__enter__()
+        return self
+
+    def _deactivate(self) -> None:
+        if self._active:
+            self._active.__exit__(None, None, None)
+
+    async def _open(self) -> None:
+        from orchestrator.assembly import assemble
+
+        declarations = self._declarations()
+        self._inside = await self._stack.enter_async_context(
+            assemble(self.settings, declarations, self, self._interceptors, self.clock, self.random)
+        )
+        self._prepared = set(declarations)
+
+    async def _close(self) -> None:
+        self._inside = None
+        self._prepared.clear()
+        await self._stack.aclose()
+
+    def _declarations(self) -> list[Declaration]:
+        if self._app is None:
+            return catalogue.declared()
+        if isinstance(self._app, ModuleType):
+            return load_app(self._app.__name__).declarations
+        if isinstance(self._app, str):
+            return load_app(self._app).declarations
+        return declarations_named(self._app)
+
+
+class EdgeCloudOrchestrator(Orchestrator):
+    """An orchestrator named by its nodes instead of a settings file.
+
+    Args:
+        edge_nodes: Edge nodes: addresses, or mappings of the keys of a node's settings entry.
+            A bare address has clearance public, since nothing says what it may see.
+        cloud_zone: The cloud: an address, a DNS name and port whose records are the nodes, or
+            a mapping of the keys of a node's settings entry.
+        insecure: Whether bare addresses are spoken to in plaintext.
+        app: What to check and warm at once.
+        interceptors: See every call, the first one outermost.
+    """
+
+    def __init__(
+        self,
+        *,
+        edge_nodes: str | Sequence[str | Mapping[str, Any]] = (),
+        cloud_zone: str | Mapping[str, Any] = "",
+        insecure: bool = False,
+        app: App = None,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> None:
+        bare = {"insecure": insecure}
+        nodes: list[dict[str, Any]] = []
+        listed = [edge_nodes] if isinstance(edge_nodes, str | Mapping) else edge_nodes
+        for number, node in enumerate(listed, 1):
+            given = {"address": node, **bare} if isinstance(node, str) else dict(node)
+            nodes.append({"name": f"edge-{number}", "tier": "edge", **given})
+        if cloud_zone:
+            given = (
+                {"zone": cloud_zone, **bare} if isinstance(cloud_zone, str) else dict(cloud_zone)
+            )
+            nodes.append({"name": "cloud", "tier": "cloud", **given})
+        super().__init__({"nodes": nodes}, app=app, interceptors=interceptors)
