@@ -1,0 +1,144 @@
+"""The `isthmus` command: exit 0 well, 1 failed, 2 wrong usage; tables for people or --json."""
+
+import asyncio
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+
+from orchestrator.core.errors import OrchestratorError, SettingsError, UsageError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+models = typer.Typer(no_args_is_help=True, help="The model store.")
+config = typer.Typer(no_args_is_help=True, help="Settings files.")
+app.add_typer(models, name="models")
+app.add_typer(config, name="config")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print data for programs.")]
+Store = Annotated[Path, typer.Option("--models", help="The model store.")]
+SettingsFile = Annotated[Path | None, typer.Option("--config", "-c", help="An isthmus.yaml.")]
+
+
+def main() -> None:
+    """Run the command and exit."""
+    try:
+        app()
+    except OrchestratorError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2 if isinstance(error, SettingsError | UsageError) else 1)
+
+
+@app.command()
+def demo(
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Run real daemons, and kill and restart the cloud.")
+    ] = False,
+    store: Store = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Sort a private support inbox: cleaned at the edge, embedded where it is best."""
+    from orchestrator.demo.run import run_demo
+
+    sys.exit(asyncio.run(run_demo(store, with_nodes=nodes, as_json=as_json)))
+
+
+@app.command()
+def nodes(path: SettingsFile = None, as_json: AsJson = False) -> None:
+    """Show who is there, what they serve, how busy and how well they are."""
+    from orchestrator.commands import finding
+    from orchestrator.commands import nodes as command
+
+    rows = asyncio.run(command.survey(finding.find_settings(path)))
+    _show(command.as_data(rows), command.as_table(rows), as_json)
+    sys.exit(0 if all(row.ready for row in rows) else 1)
+
+
+@app.command(name="version")
+def show_version() -> None:
+    """Print the version."""
+    print(version("isthmus"))
+
+
+@config.command(name="check")
+def config_check(
+    path: Annotated[Path | None, typer.Argument(help="The file; ./isthmus.yaml else.")] = None,
+    node: Annotated[bool, typer.Option("--node", help="It is a node.yaml.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a settings file is right, and what it means."""
+    from orchestrator.commands import config as command
+    from orchestrator.commands import finding
+
+    found = finding.find_settings(path)
+    findings = command.check_node_settings(found) if node else command.check_settings(found)
+    _show(command.as_data(findings), command.as_table(found, findings), as_json)
+
+
+@models.command(name="add")
+def models_add(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A local Hugging Face style folder.")
+    ] = None,
+    factory: Annotated[
+        str, typer.Option(help="Your own torch module: module:function that builds it.")
+    ] = "",
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help='Its inputs, "x:float32[batch,8]".')
+    ] = None,
+    outputs: Annotated[list[str] | None, typer.Option("--output", help="Its outputs.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its weights, safetensors.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace one of that name.")] = False,
+    store: Store = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Make both forms of a model: torch for the cloud, ONNX for the edge."""
+    from orchestrator.commands import models as command
+    from orchestrator.models.export import add_tensor_model, add_text_embedding
+    from orchestrator.models.store import ModelStore
+
+    if bool(source) == bool(factory):
+        raise UsageError("give --from for a text embedding, or --factory for your own module")
+    sys.path.insert(0, str(Path.cwd()))
+    with Console(stderr=True).status("starting") as status:
+        told: dict[str, Any] = {"replace": replace, "progress": status.update}
+        if source:
+            manifest = add_text_embedding(ModelStore(store), name, source, **told)
+        else:
+            specs = [command.parse_input(text) for text in inputs or ()]
+            told |= {"outputs": outputs or ["output"], "weights": weights}
+            manifest = add_tensor_model(ModelStore(store), name, factory, specs, **told)
+    rows = [command.row_of(manifest)]
+    _show(command.as_data(rows), command.as_table(rows, store), as_json)
+
+
+@models.command(name="list")
+def models_list(store: Store = Path("models"), as_json: AsJson = False) -> None:
+    """Show the models of a store."""
+    _show_models(store, as_json, verify=False)
+
+
+@models.command(name="verify")
+def models_verify(store: Store = Path("models"), as_json: AsJson = False) -> None:
+    """Compare every file of a store with its manifest; exit 1 if one differs."""
+    _show_models(store, as_json, verify=True)
+
+
+def _show_models(store: Path, as_json: bool, *, verify: bool) -> None:
+    from orchestrator.commands import models as command
+    from orchestrator.models.store import ModelStore
+
+    rows = command.rows_of(ModelStore(store), verify=verify)
+    _show(command.as_data(rows), command.as_table(rows, store), as_json)
+    sys.exit(1 if any(row.problem for row in rows) else 0)
+
+
+def _show(data: Any, table: RenderableType, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(data))
+    else:
+        Console().print(table)

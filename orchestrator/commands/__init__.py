@@ -1,0 +1,1 @@
+"""What the `isthmus` command does, one subject a file."""
