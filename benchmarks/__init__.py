@@ -1,0 +1,1 @@
+"""Measurements by ratio: everything compared is visited in turn inside one run."""
