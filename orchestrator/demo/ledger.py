@@ -13,6 +13,7 @@ _REFUSED = "privacy refused it"
 _SIGNS = {
     "cheapest": "cost decided",
     "not ready": "the cloud was gone",
+    "circuit open": "the cloud was gone",
     "privacy": "privacy kept it at the edge",
 }
 _TITLES = ("cost decided", _REFUSED, "the cloud was gone", "privacy kept it at the edge")
@@ -124,7 +125,7 @@ def why_there(decision: Decision, result: Result[Any]) -> str:
         return f"privacy: {refused['privacy'].reason}"
     if "availability" in refused:
         verdict = refused["availability"]
-        return f"{verdict.tier} not ready"
+        return f"{verdict.tier} {verdict.reason.partition(':')[0]}"
     if len(decision.candidates) > 1:
         return "cheapest of both tiers"
     if "tier" in refused:

@@ -48,7 +48,7 @@ def refusal(by: str, reason: str = "a reason") -> Verdict:
 def test_why_a_call_ran_where_it_did_is_told_in_a_few_words() -> None:
     both = decided(EDGE, CLOUD)
     private = decided(EDGE, refused=(refusal("privacy", "label secret is above internal"),))
-    gone = decided(EDGE, refused=(refusal("availability", "not ready"),))
+    gone = decided(EDGE, refused=(refusal("availability", "not ready: it is gone"),))
     promised = decided(EDGE, refused=(refusal("tier"),))
     assert why_there(both, result(both)) == "cheapest of both tiers"
     assert why_there(private, result(private)) == "privacy: label secret is above internal"
@@ -111,7 +111,7 @@ def test_three_decisions_of_different_kinds_are_kept_as_samples() -> None:
     assert ledger.samples() == []
     ledger.note("embed", result(decided(EDGE, CLOUD)))
     ledger.note("embed", result(decided(EDGE, refused=(refusal("privacy"),))))
-    ledger.note("embed", result(decided(EDGE, refused=(refusal("availability"),))))
+    ledger.note("embed", result(decided(EDGE, refused=(refusal("availability", "not ready: gone"),))))
     ledger.note_refusal("archive", PrivacyRefused(decision=decided(refused=(refusal("privacy"),))))
     titles = [title for title, _ in ledger.samples()]
     assert titles == ["cost decided", "privacy refused it", "the cloud was gone"]
