@@ -111,7 +111,9 @@ def test_three_decisions_of_different_kinds_are_kept_as_samples() -> None:
     assert ledger.samples() == []
     ledger.note("embed", result(decided(EDGE, CLOUD)))
     ledger.note("embed", result(decided(EDGE, refused=(refusal("privacy"),))))
-    ledger.note("embed", result(decided(EDGE, refused=(refusal("availability", "not ready: gone"),))))
+    ledger.note(
+        "embed", result(decided(EDGE, refused=(refusal("availability", "not ready: gone"),)))
+    )
     ledger.note_refusal("archive", PrivacyRefused(decision=decided(refused=(refusal("privacy"),))))
     titles = [title for title, _ in ledger.samples()]
     assert titles == ["cost decided", "privacy refused it", "the cloud was gone"]
