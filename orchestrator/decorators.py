@@ -4,7 +4,7 @@ import functools
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from orchestrator.core import catalogue
@@ -13,6 +13,7 @@ from orchestrator.core.deadline import Duration, parse_duration
 from orchestrator.core.errors import DefinitionError
 from orchestrator.core.methods import method
 from orchestrator.core.model import Model
+from orchestrator.core.options import Options
 from orchestrator.core.schema import Schema
 from orchestrator.core.service import (
     AsyncService,
@@ -28,7 +29,7 @@ from orchestrator.core.spec import (
     ServiceSpec,
     read_signature,
 )
-from policies.facts import Placement, Spread, Tier
+from policies.facts import Tier
 
 P = ParamSpec("P")
 O = ParamSpec("O")  # noqa: E741 - the options
@@ -60,43 +61,6 @@ class Decorator(Protocol[O]):
     def __call__(
         self, body: Callable[P, R], /, *a: O.args, **options: O.kwargs
     ) -> Service[P, R]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a decorator was told; `edge_options` and `cloud_options` say what each means."""
-
-    overflow: Tier | None = None
-    fallback: Tier | None = None
-    models: Iterable[Model] = ()
-    deadline: Duration = DEFAULT_DEADLINE
-    idempotent: bool | None = None
-    declassifies: bool = False
-    inline: bool = False
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        given: Any = self.models
-        models = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
-        if (given and not models) or not all(isinstance(model, Model) for model in models):
-            raise DefinitionError(f"models={given!r}: give models, such as [TextEmbedding(...)]")
-        object.__setattr__(self, "models", models)
-
-    def placement(self, home: Tier) -> Placement:
-        """Return the tiers the service may use; raise DefinitionError if they contradict."""
-        others: list[str] = [str(tier) for tier in (self.overflow, self.fallback) if tier]
-        if unknown := [tier for tier in others if tier not in ("edge", "cloud")]:
-            raise DefinitionError(f"there is no tier {unknown[0]!r}: name edge or cloud")
-        if self.overflow and self.fallback:
-            raise DefinitionError(
-                "overflow lets both tiers compete, fallback keeps the other for need: choose one"
-            )
-        if home in (self.overflow, self.fallback):
-            raise DefinitionError(f"the {home} is the service's home: name the other tier")
-        if self.declassifies and others:
-            raise DefinitionError("a declassifier runs at the edge only: no overflow, no fallback")
-        spread: Spread = "overflow" if self.overflow else "fallback" if self.fallback else "home"
-        return Placement(home, spread)
 
 
 def edge_options(

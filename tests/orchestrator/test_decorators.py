@@ -248,12 +248,21 @@ def test_what_cannot_be_served_names_the_cure(declare: Any, body: Any, cure: str
         ({"fallback": "edge"}, "the edge is the service's home: name the other tier"),
         ({"deadline": "soon"}, r'\'soon\' is no duration: write "300ms", "1\.5s", "2m" or seconds'),
         ({"deadline": 0}, "0 is no duration"),
+        ({"deadline": True}, "deadline= takes seconds or text"),
+        ({"idempotent": "no"}, "idempotent= takes True or False, not str"),
+        ({"inline": "no"}, "inline= takes True or False, not str"),
+        ({"name": 3}, "name= takes text, not int"),
         ({"declassifies": True}, "plain declassifies, but takes nothing labelled"),
     ],
 )
 def test_options_that_contradict_name_the_cure(options: dict[str, Any], cure: str) -> None:
     with pytest.raises(DefinitionError, match=cure):
         edge_service(**options)(plain)
+
+
+def test_a_declassifier_is_one_only_by_a_plain_yes() -> None:
+    with pytest.raises(DefinitionError, match="declassifies= takes True or False, not str"):
+        edge_service(private, declassifies="no")  # type: ignore[call-overload]
 
 
 def test_a_service_is_no_body_for_another_service() -> None:
