@@ -11,6 +11,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from orchestrator.core.errors import OrchestratorError, SettingsError, UsageError
+from orchestrator.wire.quiet import quiet_grpc
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models = typer.Typer(no_args_is_help=True, help="The model store.")
@@ -18,13 +19,16 @@ config = typer.Typer(no_args_is_help=True, help="Settings files.")
 app.add_typer(models, name="models")
 app.add_typer(config, name="config")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print data for programs.")]
+_FLAG = ""  # what the help shows as the value of a flag, which takes none
+
+AsJson = Annotated[bool, typer.Option("--json", metavar=_FLAG, help="Print data for programs.")]
 Store = Annotated[Path, typer.Option("--models", help="The model store.")]
 SettingsFile = Annotated[Path | None, typer.Option("--config", "-c", help="An isthmus.yaml.")]
 
 
 def main() -> None:
     """Run the command and exit."""
+    quiet_grpc()
     try:
         app()
     except OrchestratorError as error:
@@ -35,7 +39,10 @@ def main() -> None:
 @app.command()
 def demo(
     nodes: Annotated[
-        bool, typer.Option("--nodes", help="Run real daemons, and kill and restart the cloud.")
+        bool,
+        typer.Option(
+            "--nodes", metavar=_FLAG, help="Run real daemons, and kill and restart the cloud."
+        ),
     ] = False,
     store: Store = Path("models"),
     as_json: AsJson = False,
@@ -66,7 +73,7 @@ def show_version() -> None:
 @config.command(name="check")
 def config_check(
     path: Annotated[Path | None, typer.Argument(help="The file; ./isthmus.yaml else.")] = None,
-    node: Annotated[bool, typer.Option("--node", help="It is a node.yaml.")] = False,
+    node: Annotated[bool, typer.Option("--node", metavar=_FLAG, help="It is a node.yaml.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a settings file is right, and what it means."""
@@ -87,12 +94,14 @@ def models_add(
     factory: Annotated[
         str, typer.Option(help="Your own torch module: module:function that builds it.")
     ] = "",
-    inputs: Annotated[
-        list[str] | None, typer.Option("--input", help='Its inputs, "x:float32[batch,8]".')
+    inputs: Annotated[  # to rich a bracket begins markup, unless escaped
+        list[str] | None, typer.Option("--input", help='Its inputs, "x:float32\\[batch,8]".')
     ] = None,
     outputs: Annotated[list[str] | None, typer.Option("--output", help="Its outputs.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Its weights, safetensors.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace one of that name.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", metavar=_FLAG, help="Replace one of that name.")
+    ] = False,
     store: Store = Path("models"),
     as_json: AsJson = False,
 ) -> None:

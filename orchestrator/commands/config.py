@@ -63,10 +63,12 @@ def check_node_settings(path: Path) -> list[Finding]:
 
 def as_table(path: Path, findings: list[Finding]) -> Table:
     """Return findings as a table for people."""
-    table = Table("subject", "meaning", "mind", title=f"{path} is right")
+    table = Table("subject", "meaning", title=f"{path} is right")
+    if any(finding.warning for finding in findings):
+        table.add_column("mind", style="yellow")
     for finding in findings:
-        words = (finding.subject, finding.meaning)
-        table.add_row(*map(Text, words), Text(finding.warning, "yellow"))
+        cells = (finding.subject, finding.meaning, finding.warning)
+        table.add_row(*map(Text, cells[: len(table.columns)]))
     return table
 
 

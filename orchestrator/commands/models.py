@@ -60,7 +60,16 @@ def parse_input(text: str) -> TensorSpec:
 
 
 def rows_of(store: ModelStore, *, verify: bool) -> list[ModelRow]:
-    """Return the models of a store, with their files verified on demand."""
+    """Return the models of a store, with their files verified on demand.
+
+    Raises:
+        UsageError: There is no store.
+    """
+    if not store.path.is_dir():
+        raise UsageError(
+            f"there is no model store {store.path}: name it with --models, or make it with "
+            "`isthmus models add`"
+        )
     return [_row(store, name, verify) for name in store.names()]
 
 

@@ -1,30 +1,21 @@
 """Adding a model to the store: its torch form as it is, its ONNX form exported and compared."""
 
-import contextlib
-import io
 import json
-import logging
 import shutil
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orchestrator.core.errors import ModelUnavailable, OrchestratorError, UsageError
-from orchestrator.core.model import Array, Batch, TensorSpec
-from orchestrator.models.manifest import ONNX, TORCH, Manifest, TensorEntry
+from orchestrator.core.errors import ModelUnavailable, UsageError
+from orchestrator.core.model import Batch, TensorSpec
+from orchestrator.models.manifest import TORCH, Manifest, TensorEntry
 from orchestrator.models.store import ModelStore, write_manifest
 from orchestrator.models.tensor import WEIGHTS, build_module
 from orchestrator.models.text import TOKENIZER
-
-TOLERANCE = 1e-4
-"""The most by which an element of the ONNX form may differ from the torch form."""
-
-Progress = Callable[[str], None]
-"""Is told each step before it begins."""
+from orchestrator.models.twin import Progress, as_unavailable, make_onnx
 
 _MODULES = ("Transformer", "Pooling", "Normalize")  # of sentence-transformers
 _ANY_LENGTH = 10**6
@@ -61,14 +52,14 @@ def add_text_embedding(
         for file in ("config.json", "model.safetensors"):
             shutil.copyfile(source / file, folder / TORCH / file)
         progress("loading the torch form")
-        with _as_unavailable("transformers cannot load it"):
+        with as_unavailable("transformers cannot load it"):
             module = sentence_encoder(folder / TORCH, options["pooling"], options["normalise"])
         inputs = [
             TensorEntry(name=part, dtype="int64", shape=("batch", "sequence"))
             for part in ("input_ids", "attention_mask")
         ]
         examples = [_tokens(2, 8), _tokens(3, 17)]
-        answers = _make_onnx(folder, module, inputs, [_VECTOR], examples, progress)
+        answers = make_onnx(folder, module, inputs, [_VECTOR], examples, progress)
         return write_manifest(folder, "text-embedding", inputs, answers, options)
 
 
@@ -96,26 +87,47 @@ def add_tensor_model(
         progress: Is told each step before it begins.
 
     Raises:
-        UsageError: An extra is not installed.
+        UsageError: An extra is not installed, no input is named, or there are no such weights.
         ModelUnavailable: The factory fails, or the exported form differs from the torch form.
     """
     _need_extra()
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    with _as_unavailable("the weights do not fit the module"):
-        module = build_module(factory, name).eval()
-        if weights:
-            module.load_state_dict(load_file(weights))
+    if not inputs:
+        raise UsageError(
+            f"model {name!r} names no inputs: give each input of its forward, in order, such as "
+            "--input 'x:float32[batch,8]'"
+        )
+    module = _built(factory, name, weights)
     with store.adding(name, replace=replace) as folder:
         progress("saving the weights")
         (folder / TORCH).mkdir()
         state = {key: part.contiguous().clone() for key, part in module.state_dict().items()}
-        with _as_unavailable("its weights cannot be saved"):
+        with as_unavailable("its weights cannot be saved"):
             save_file(state, folder / WEIGHTS)
         entries = [TensorEntry.of(spec) for spec in inputs]
         examples = [_random(entries, 2, seed=0), _random(entries, 3, seed=1)]
-        answers = _make_onnx(folder, module, entries, outputs, examples, progress)
+        answers = make_onnx(folder, module, entries, outputs, examples, progress)
         return write_manifest(folder, "tensor", entries, answers, {})
+
+
+def _built(factory: str, name: str, weights: Path | None) -> Any:
+    """Return what a factory makes, with the weights of a file if one is given."""
+    import torch
+    from safetensors.torch import load_file
+
+    if weights and not weights.is_file():
+        raise UsageError(f"there is no file of weights {weights}: give a safetensors file")
+    module = build_module(factory, name)
+    if not isinstance(module, torch.nn.Module):
+        kind = type(module).__name__
+        raise ModelUnavailable(
+            f"the factory {factory!r} gave a value of type {kind}, not a torch.nn.Module"
+        )
+    if weights:
+        with as_unavailable("the weights do not fit the module"):
+            module.load_state_dict(load_file(weights))
+    return module.eval()
 
 
 def _need_extra() -> None:
@@ -187,111 +199,3 @@ def _random(entries: Sequence[TensorEntry], size: int, seed: int) -> Batch:
     }
     # Between 0 and 2: any element type holds it, and it is a valid index where one is wanted.
     return {e.name: (2 * source.random(shapes[e.name])).astype(e.dtype) for e in entries}
-
-
-def _make_onnx(
-    folder: Path,
-    module: Any,
-    inputs: Sequence[TensorEntry],
-    outputs: Sequence[str],
-    examples: Sequence[Batch],
-    progress: Progress,
-) -> list[TensorEntry]:
-    """Export a module, compare both forms on examples, and return what the outputs are."""
-    progress("exporting the ONNX form")
-    with _as_unavailable("torch cannot export it"):
-        _export(folder / ONNX, module, inputs, outputs, examples[0])
-    progress("comparing both forms")
-    with _as_unavailable("its two forms cannot be compared"):
-        answers = [_compare(folder / ONNX, module, inputs, outputs, one) for one in examples]
-    first, second = answers
-    return [_output(name, first[name], second[name], examples) for name in outputs]
-
-
-def _output(name: str, one: Array, other: Array, examples: Sequence[Batch]) -> TensorEntry:
-    """Return what an output is, from two answers: an axis that differs between them is free."""
-    rows = [len(next(iter(example.values()))) for example in examples]
-    if one.ndim == 0 or [len(one), len(other)] != rows:
-        raise ModelUnavailable(
-            f"output {name!r} has no batch axis: its first axis must be the rows"
-        )
-    axes = [
-        size if size == again else f"{name}_{place}"
-        for place, (size, again) in enumerate(zip(one.shape, other.shape, strict=True))
-    ]
-    return TensorEntry(name=name, dtype=one.dtype.name, shape=("batch", *axes[1:]))
-
-
-@contextlib.contextmanager
-def _as_unavailable(what: str) -> Iterator[None]:
-    """Turn whatever a library or the user's code raises into an error that says what failed."""
-    try:
-        yield
-    except OrchestratorError:
-        raise
-    except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        raise ModelUnavailable(f"{what}: {type(error).__name__}: {first}") from error
-
-
-def _export(
-    path: Path,
-    module: Any,
-    inputs: Sequence[TensorEntry],
-    outputs: Sequence[str],
-    example: Batch,
-) -> None:
-    """Write a module as ONNX; axes with a name stay free."""
-    import torch
-
-    named = {axis for entry in inputs for axis in entry.shape if isinstance(axis, str)}
-    axes = {axis: torch.export.Dim(axis) for axis in named}
-    shapes = tuple(
-        {place: axes[axis] for place, axis in enumerate(entry.shape) if isinstance(axis, str)}
-        for entry in inputs
-    )
-    with _quiet():
-        program = torch.onnx.export(
-            module,
-            tuple(torch.from_numpy(example[entry.name]) for entry in inputs),
-            dynamo=True,
-            input_names=[entry.name for entry in inputs],
-            output_names=list(outputs),
-            dynamic_shapes=shapes,
-            verbose=False,
-        )
-    if program is None:
-        raise ModelUnavailable("the export gave no program")
-    path.parent.mkdir()
-    program.save(path, external_data=False)
-
-
-def _compare(
-    path: Path, module: Any, inputs: Sequence[TensorEntry], outputs: Sequence[str], example: Batch
-) -> dict[str, Array]:
-    """Run both forms on an example and return the ONNX form's outputs by name."""
-    import onnxruntime
-    import torch
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    with torch.inference_mode():
-        answer = module(*(torch.from_numpy(example[entry.name]) for entry in inputs))
-    expected = [answer] if isinstance(answer, torch.Tensor) else list(answer)
-    given = session.run(list(outputs), dict(example))
-    for name, mine, theirs in zip(outputs, given, expected, strict=True):
-        difference = float(np.abs(mine.astype(np.float64) - theirs.double().numpy()).max(initial=0))
-        if not difference <= TOLERANCE:
-            raise ModelUnavailable(
-                f"output {name!r} of the ONNX form differs from torch by {difference:.2g}, "
-                f"more than {TOLERANCE:.0e}: the export does not compute the same"
-            )
-    return dict(zip(outputs, given, strict=True))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what the exporter prints of its own workings; its exceptions pass."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

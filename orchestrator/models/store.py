@@ -126,9 +126,11 @@ class ModelStore:
         try:
             manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         except OSError:
+            command, store = f"isthmus models add {name}", f"--models {self.path}"
             raise ModelUnavailable(
-                f"model {name!r} is not in {self.path}: "
-                f"`isthmus models add {name} --from <folder> --models {self.path}` puts it there"
+                f"model {name!r} is not in {self.path}: `{command} --from <folder> {store}` puts a "
+                f"text embedding there, `{command} --factory module:function "
+                f"--input 'name:dtype[axes]' {store}` a module of your own"
             ) from None
         except ValidationError as error:
             first = error.errors(include_url=False)[0]

@@ -72,6 +72,13 @@ def test_the_version_is_that_of_the_distribution(isthmus: Isthmus) -> None:
     assert ended.stdout.strip()[0].isdigit()
 
 
+def test_the_help_shows_an_input_whole_and_flags_without_a_value(isthmus: Isthmus) -> None:
+    said = isthmus("models", "add", "--help").stdout
+    assert '"x:float32[batch,8]"' in said
+    flags = [line for line in said.splitlines() if "<bool>" in line]
+    assert [line.split()[1] for line in flags] == ["--help"]  # which is typer's own
+
+
 def test_the_help_of_the_command_needs_no_engine(isthmus: Isthmus) -> None:
     code = (
         "import sys; from orchestrator.cli import app; "
@@ -172,6 +179,13 @@ def test_models_are_listed_and_verified(isthmus: Isthmus, store: Path) -> None:
     assert "fake.txt differs from the manifest" in json.loads(ended.stdout)[0]["problem"]
 
 
+@pytest.mark.parametrize("command", ["list", "verify"])
+def test_a_store_that_is_not_there_ends_with_2(command: str, isthmus: Isthmus) -> None:
+    ended = isthmus("models", command, "--models", "nowhere")
+    failed(ended, 2, "there is no model store nowhere")
+    assert ended.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
@@ -180,6 +194,7 @@ def test_models_are_listed_and_verified(isthmus: Isthmus, store: Path) -> None:
         (["--from", "nowhere"], 2, "nowhere has no config.json, model.safetensors, tokenizer.json"),
         (["--factory", "nowhere:net", "--input", "x:float32[batch,8]"], 1, "factory 'nowhere:net'"),
         (["--factory", "a:b", "--input", "x"], 2, "'x' is no input"),
+        (["--factory", "a:b"], 2, "model 'net' names no inputs"),
     ],
 )
 def test_a_model_that_cannot_be_made_is_told_with_the_cure(

@@ -163,3 +163,12 @@ def test_the_table_shows_all_that_the_data_say(write: "Write", rendered: "Render
     text = rendered(as_table(Path("my.yaml"), findings))
     assert "my.yaml is right" in text
     assert all(row["meaning"] in text and row["subject"] in text for row in as_data(findings))
+
+
+def test_a_column_of_warnings_is_there_only_if_one_is(write: "Write", rendered: "Rendered") -> None:
+    quiet = rendered(as_table(Path("my.yaml"), check_settings(write(RIGHT))))
+    assert "mind" not in quiet
+    far = RIGHT.replace("127.0.0.1", "10.0.0.1")
+    loud = rendered(as_table(Path("my.yaml"), check_settings(write(far))))
+    assert "mind" in loud
+    assert "public data only" in loud

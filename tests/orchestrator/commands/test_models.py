@@ -85,7 +85,14 @@ def test_a_manifest_that_cannot_be_read_is_a_row_with_a_problem(store: ModelStor
 
 
 def test_an_empty_store_has_no_rows(tmp_path: Path) -> None:
-    assert rows_of(ModelStore(tmp_path / "nowhere"), verify=True) == []
+    assert rows_of(ModelStore(tmp_path), verify=True) == []
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_store_that_is_not_there_is_named_with_the_cure(verify: bool, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(UsageError, match=f"there is no model store {nowhere}: name it with --mod"):
+        rows_of(ModelStore(nowhere), verify=verify)
 
 
 def test_data_and_table_tell_the_same(store: ModelStore, rendered: "Rendered") -> None:

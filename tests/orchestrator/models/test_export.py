@@ -67,6 +67,10 @@ def undecided() -> Any:
     return module_of(lambda x: x if x.sum() > 0 else x * 2)
 
 
+def number() -> Any:
+    return 3
+
+
 def failing() -> Any:
     raise ValueError("my factory fails")
 
@@ -170,7 +174,6 @@ def test_a_module_whose_output_has_no_batch_axis_is_refused(tmp_path: Path) -> N
         (tiny, {"spec": TensorSpec("x", "float32", ("batch", 9))}),
         (tiny, {"spec": TensorSpec("x", "float64", ("batch", 8))}),
         (unchanged, {"spec": TensorSpec("x", "float32", ("batch", "a-b"))}),
-        (tiny, {"weights": Path("missing.safetensors")}),
         (tiny, {"name": "a b"}),
     ],
     ids=[
@@ -181,7 +184,6 @@ def test_a_module_whose_output_has_no_batch_axis_is_refused(tmp_path: Path) -> N
         "takes another shape",
         "takes another element type",
         "has an axis with a strange name",
-        "has no such weights",
         "has a strange name",
     ],
 )
@@ -190,6 +192,31 @@ def test_what_cannot_be_added_is_refused_in_the_librarys_own_words(
 ) -> None:
     with pytest.raises(OrchestratorError):
         add(tmp_path, factory, **options)
+
+
+def test_a_factory_that_makes_no_module_is_told_what_it_made(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelUnavailable, match=r"gave a value of type int, not a torch\.nn\.Module"
+    ):
+        add(tmp_path, number)
+
+
+def test_a_model_without_inputs_is_refused_with_an_example(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"names no inputs: .* --input 'x:float32\[batch,8\]'"):
+        add_tensor_model(ModelStore(tmp_path), "tiny", f"{__name__}:tiny", [])
+
+
+def test_weights_that_are_not_there_are_named_and_others_are_said_not_to_fit(
+    tmp_path: Path,
+) -> None:
+    from safetensors.torch import save_file
+
+    with pytest.raises(UsageError, match=r"there is no file of weights missing\.safetensors"):
+        add(tmp_path, tiny, weights=Path("missing.safetensors"))
+    other = tmp_path / "other.safetensors"
+    save_file({"stranger": next(tiny().parameters()).detach()}, other)
+    with pytest.raises(ModelUnavailable, match="weights do not fit the module: .*Missing key"):
+        add(tmp_path / "models", tiny, weights=other)
 
 
 def test_whatever_goes_wrong_nothing_is_left_behind(tmp_path: Path) -> None:

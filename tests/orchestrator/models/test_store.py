@@ -49,12 +49,15 @@ def test_a_model_that_was_added_is_there_and_whole(store: ModelStore) -> None:
     ]
 
 
-def test_a_model_that_is_not_there_is_named_with_the_command_that_adds_it(
+def test_a_model_that_is_not_there_is_named_with_the_commands_that_add_it(
     store: ModelStore,
 ) -> None:
     with pytest.raises(ModelUnavailable) as caught:
-        store.open("minilm")
-    assert f"`isthmus models add minilm --from <folder> --models {store.path}`" in str(caught.value)
+        store.open("ghost")
+    added, there = "`isthmus models add ghost", f"--models {store.path}`"
+    made = "--factory module:function --input 'name:dtype[axes]'"
+    assert f"{added} --from <folder> {there} puts a text embedding there" in str(caught.value)
+    assert f"{added} {made} {there} a module of your own" in str(caught.value)
 
 
 def test_a_store_that_does_not_exist_is_an_empty_one(tmp_path: Path) -> None:
