@@ -14,7 +14,7 @@ from orchestrator.core.apps import declarations_named, load_app
 from orchestrator.core.call import Call, Result
 from orchestrator.core.context import opened
 from orchestrator.core.deadline import Clock
-from orchestrator.core.errors import UsageError
+from orchestrator.core.errors import SettingsError, UsageError
 from orchestrator.core.home import Home, refuse_running_loop
 from orchestrator.core.service import Handle
 from orchestrator.core.spec import Declaration
@@ -57,7 +57,7 @@ class Orchestrator:
         self.edge_service = decorator(edge_options, "edge", self)
         self.cloud_service = decorator(cloud_options, "cloud", self)
         self.clock = clock
-        self.random = source or random.SystemRandom()
+        self.random = source or random.Random()  # noqa: S311  ids are no secrets
         self._given = settings
         self._app = app
         self._interceptors = interceptors
@@ -83,6 +83,12 @@ class Orchestrator:
             return self._given
         if isinstance(self._given, str | Path):
             return load_settings(Path(self._given))
+        given: object = self._given
+        if not isinstance(given, Mapping | None):
+            raise SettingsError(
+                "an orchestrator takes a settings file, Settings, or a mapping of their keys, not "
+                f"{type(given).__name__}"
+            )
         return load_settings(given=self._given)
 
     @property
@@ -184,6 +190,9 @@ class EdgeCloudOrchestrator(Orchestrator):
         insecure: Whether bare addresses are spoken to in plaintext.
         app: What to check and warm at once.
         interceptors: See every call, the first one outermost.
+
+    Raises:
+        SettingsError: No node is named, or one in another way.
     """
 
     def __init__(
@@ -195,15 +204,28 @@ class EdgeCloudOrchestrator(Orchestrator):
         app: App = None,
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
-        bare = {"insecure": insecure}
-        nodes: list[dict[str, Any]] = []
-        listed = [edge_nodes] if isinstance(edge_nodes, str | Mapping) else edge_nodes
-        for number, node in enumerate(listed, 1):
-            given = {"address": node, **bare} if isinstance(node, str) else dict(node)
-            nodes.append({"name": f"edge-{number}", "tier": "edge", **given})
+        alone = isinstance(edge_nodes, str | Mapping) or not isinstance(edge_nodes, Iterable)
+        nodes = [
+            _entry({"name": f"edge-{number}", "tier": "edge"}, "address", node, insecure)
+            for number, node in enumerate([edge_nodes] if alone else edge_nodes, 1)
+        ]
         if cloud_zone:
-            given = (
-                {"zone": cloud_zone, **bare} if isinstance(cloud_zone, str) else dict(cloud_zone)
+            nodes.append(_entry({"name": "cloud", "tier": "cloud"}, "zone", cloud_zone, insecure))
+        if not nodes:
+            raise SettingsError(
+                "no node is named: give edge_nodes= or cloud_zone=, or use Orchestrator(), which "
+                "embeds an edge and a cloud in this process"
             )
-            nodes.append({"name": "cloud", "tier": "cloud", **given})
         super().__init__({"nodes": nodes}, app=app, interceptors=interceptors)
+
+
+def _entry(defaults: dict[str, Any], key: str, given: Any, insecure: bool) -> dict[str, Any]:
+    """Return a node's settings entry from its address, or from a mapping of the entry's keys."""
+    if isinstance(given, str):
+        return {**defaults, key: given, "insecure": insecure}
+    if isinstance(given, Mapping):
+        return {**defaults, **given}
+    raise SettingsError(
+        'edge_nodes= and cloud_zone= take addresses such as "127.0.0.1:50051", or mappings of the '
+        f"keys of a node's settings entry, not {type(given).__name__}"
+    )

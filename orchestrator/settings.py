@@ -100,8 +100,9 @@ class NodeEntry(Section):
         if bool(self.address) == bool(self.zone):
             raise ValueError("give the node's address, or the zone whose DNS records are nodes")
         place = self.address or self.zone
-        if not place.startswith("unix:") and not re.fullmatch(r".+:[0-9]{1,5}", place):
-            raise ValueError(f"{place!r} has no port: write host:port")
+        port = re.fullmatch(r".+:([0-9]{1,5})", place)
+        if not place.startswith("unix:") and not (port and 0 < int(port[1]) < 2**16):
+            raise ValueError(f"{place!r} has no port from 1 to 65535: write host:port")
         if self.insecure and self.tls != TlsSettings():
             raise ValueError("insecure means no TLS: leave one of insecure and tls out")
         return self
@@ -171,7 +172,9 @@ def load(
     except ValidationError as error:
         raise SettingsError(_in_words(error, kind, path)) from None
     except SourceError as error:
-        raise SettingsError(f"the environment cannot be read: {error}") from None
+        raise SettingsError(
+            f"the environment cannot be read: {error}: a list or a section is written as JSON there"
+        ) from None
     return kind(**{name: getattr(found, name) for name in kind.model_fields})
 
 
@@ -231,11 +234,13 @@ def _refuse_unknown_variables(kind: type[BaseModel], prefix: str, apart: str) ->
 
 def _in_words(error: ValidationError, kind: type[BaseModel], path: Path | None) -> str:
     lines = []
-    for problem in error.errors(include_url=False, include_input=False):
+    for problem in error.errors(include_url=False):
         *above, key = problem["loc"] or ("",)
         said = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             said = _unknown(str(key), _section(kind, above))
+        elif problem["input"] is None:
+            said = "it is empty: give it a value, or leave it out"
         lines.append(": ".join(filter(None, [".".join(map(str, problem["loc"])), said])))
     return f"{path or 'settings'}: " + "; ".join(lines)
 

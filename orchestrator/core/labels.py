@@ -75,7 +75,8 @@ class Labelled(Generic[T_co]):
 
     def reveal(self, reason: str) -> T_co:
         """Return the protected value anywhere; the reason is written to the audit log."""
-        if not reason.strip():
+        given: object = reason
+        if not isinstance(given, str) or not given.strip():
             raise UsageError("reveal asks for a reason, which is written to the audit log")
         _audit.warning("revealed a value labelled %s: %s", self.label, reason)
         return self._value

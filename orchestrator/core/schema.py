@@ -4,9 +4,10 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from orchestrator.core.adapters import Adapter, adapter_of
 from orchestrator.core.annotations import Reading
@@ -14,6 +15,8 @@ from orchestrator.core.errors import DefinitionError, InvalidInput, PrivacyRefus
 from orchestrator.core.fieldrules import STRICT
 from orchestrator.core.labels import ARRAY_RULE, Labelled, label_of
 from policies.facts import PUBLIC, Label, Level
+
+_OF_THE_CALL = ("missing", "extra_forbidden")  # kinds that speak of no value
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,23 @@ class Schema:
             InvalidInput: They do not fit the signature.
             PrivacyRefused: One carries a label above what its parameter takes.
         """
+        if len(args) > self._positional or not kwargs.keys() <= self._by_name:
+            self._refuse_binding(args, kwargs)
+        arguments = {**self._defaults, **dict(zip(self.parameters, args, strict=False)), **kwargs}
+        if len(arguments) < len(self.parameters) or (args and self._is_twice(args, kwargs)):
+            self._refuse_binding(args, kwargs)
+        return self._check(self._arguments, arguments, own=True)
+
+    def _is_twice(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        return not kwargs.keys().isdisjoint(list(self.parameters)[: len(args)])
+
+    def _refuse_binding(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> NoReturn:
+        """Raise what is wrong with the arguments in Python's own words."""
         try:
-            arguments = self.signature.bind(*args, **kwargs).arguments
+            self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidInput(f"{self.name}{self.text}: {error}") from None
-        return self._check(self._arguments, {**self._defaults, **arguments}, own=True)
+        raise InvalidInput(f"{self.name}{self.text}: the arguments do not fit")
 
     def load(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments that came over a channel, checked and in their declared types."""
@@ -105,6 +120,16 @@ class Schema:
         return {p.name: p.default for p in parameters if p.default is not p.empty}
 
     @cached_property
+    def _positional(self) -> int:
+        parameters = self.signature.parameters.values()
+        return sum(p.kind is not p.KEYWORD_ONLY for p in parameters)
+
+    @cached_property
+    def _by_name(self) -> frozenset[str]:
+        parameters = self.signature.parameters.values()
+        return frozenset(p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY)
+
+    @cached_property
     def _arguments(self) -> Adapter:
         return adapter_of({n: read.schema for n, read in self.parameters.items()}, self.name)
 
@@ -112,11 +137,11 @@ class Schema:
     def _result(self) -> Adapter:
         return adapter_of({"result": self.result.schema}, self.name)
 
-    def _check(self, adapter: Adapter, values: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+    def _check(self, adapter: Adapter, values: dict[str, Any], *, own: bool) -> dict[str, Any]:
         """Check values: strictly if this process made them, else as far as JSON keeps types."""
         context = STRICT if own else None
         try:
-            return adapter.validate_python(dict(values), strict=own, context=context, by_name=True)
+            return adapter.validate_python(values, strict=own, context=context, by_name=True)
         except ValidationError as error:
             raise self._refusal(error, own=own) from None
         except TypeError as error:  # a constraint that its type does not know shows itself here
@@ -130,14 +155,25 @@ class Schema:
     def _refusal(self, error: ValidationError, *, own: bool) -> InvalidInput | PrivacyRefused:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
-        if isinstance(first["input"], Labelled) and "content" not in first.get("ctx", {}):
-            declared = (self.parameters.get(name) or self.result).text
+        reading = self.parameters.get(name) or self.result
+        if isinstance(first["input"], Labelled) and not _in_envelope(first):
             return PrivacyRefused(
-                f"{self.name}: {name!r} takes {declared}, the value carries the label "
+                f"{self.name}: {name!r} takes {reading.text}, the value carries the label "
                 f"{first['input'].label}; lower it with a declassifier, or declare the label"
             )
         # A message may repeat the value: of private values, and to others, its kind says enough.
         private = self.takes_labels or self.result.labelled or not own
         told = not private or first["type"] == ARRAY_RULE
-        said = first["msg"].removeprefix("Value error, ") if told else first["type"]
+        said = first["msg"].removeprefix("Value error, ") if told else _by_kind(first, reading)
         return InvalidInput(f"{self.name}{self.text}: {name!r}: {said}", shareable=private)
+
+
+def _in_envelope(problem: ErrorDetails) -> bool:
+    return "content" in problem.get("ctx", {})
+
+
+def _by_kind(problem: ErrorDetails, reading: Reading) -> str:
+    """Say what is wrong with a value, and nothing of the value."""
+    kind = problem["type"]
+    of_content = _in_envelope(problem) or (reading.labelled and kind not in _OF_THE_CALL)
+    return f"the content does not fit {reading.text} ({kind})" if of_content else kind

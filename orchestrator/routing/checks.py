@@ -2,7 +2,9 @@
 
 from orchestrator.core.errors import DefinitionError
 from orchestrator.core.spec import Declaration
-from orchestrator.routing.endpoint import Endpoint
+from orchestrator.routing.endpoint import Endpoint, EndpointOptions
+from orchestrator.wire.security import is_local
+from policies.facts import Level
 
 
 def check_clearances(declarations: list[Declaration], endpoints: list[Endpoint]) -> None:
@@ -15,5 +17,13 @@ def check_clearances(declarations: list[Declaration], endpoints: list[Endpoint])
             raise DefinitionError(
                 f"{spec.name} takes {spec.schema.level.name.lower()} data and runs on the "
                 f"{spec.placement}, where {nodes}: let it run on a cleared tier with fallback= or "
-                "overflow=, declassify the data first, or raise a node's clearance in the settings"
+                f"overflow=, declassify the data first, or {_cure(open_to)}"
             )
+
+
+def _cure(nodes: list[EndpointOptions]) -> str:
+    """Say how one of these nodes gets a clearance; a far one keeps none without TLS."""
+    cure = "raise a node's clearance in the settings"
+    if any(node.clearance.level is Level.PUBLIC and not is_local(node.address) for node in nodes):
+        cure += " and give it TLS: plaintext beyond this machine is public, whatever they say"
+    return cure

@@ -195,8 +195,39 @@ def test_a_variable_that_cannot_be_read_is_an_error(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("ISTHMUS_NODES", value)
-    with pytest.raises(SettingsError, match="nodes"):
+    with pytest.raises(SettingsError, match='"nodes".* is written as JSON there'):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("nodes:", "nodes"),
+        ("policies:", "policies"),
+        ("models: {store: }", "models.store"),
+        ("nodes: [{name: a, tier: edge, address: }]", "nodes.0.address"),
+        ("nodes: [{name: a, tier: edge, address: 'x:1', clearance: }]", "nodes.0.clearance"),
+    ],
+)
+def test_a_key_that_was_left_empty_is_said_to_be_empty(write: Write, text: str, where: str) -> None:
+    with pytest.raises(SettingsError, match=rf"isthmus\.yaml: {where}: it is empty: give it a val"):
+        load_settings(write(text))
+
+
+@pytest.mark.parametrize("port", ["", ":", ":0", ":65536", ":99999", ":http", ":-1", ":1.5"])
+@pytest.mark.parametrize("key", ["address", "zone"])
+def test_a_place_without_a_port_that_can_be_is_refused_with_how_to_write_it(
+    key: str, port: str
+) -> None:
+    node = {"name": "a", "tier": "edge", key: f"edge.example{port}"}
+    with pytest.raises(SettingsError, match="has no port from 1 to 65535: write host:port"):
+        load_settings(given={"nodes": [node]})
+
+
+@pytest.mark.parametrize("place", ["a:1", "a:65535", "[::1]:50051", "unix:/run/node.sock"])
+def test_a_place_with_a_port_or_a_socket_is_taken(place: str) -> None:
+    (entry,) = load_settings(given={"nodes": [{**NODE, "address": place}]}).nodes
+    assert entry.address == place
 
 
 @pytest.mark.parametrize("given", [{1: 2}, {"_env_file": "x"}])

@@ -377,9 +377,10 @@ def test_reveal_opens_anywhere_and_writes_its_reason_but_not_the_value(
     assert CANARY not in str(vars(record))
 
 
-def test_reveal_asks_for_a_reason() -> None:
-    with pytest.raises(UsageError):
-        Sensitive(CANARY).reveal("")
+@pytest.mark.parametrize("reason", ["", " ", None, 3])
+def test_reveal_asks_for_a_reason(reason: Any) -> None:
+    with pytest.raises(UsageError, match="reveal asks for a reason"):
+        Sensitive(CANARY).reveal(reason)
 
 
 def test_what_a_body_calls_inherits_the_label_of_its_input(embedded: Orchestrator) -> None:

@@ -215,8 +215,18 @@ def test_a_private_value_of_a_wrong_type_is_not_repeated(value: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         schema(private).bind((value,), {})
     assert CANARY not in str(refused.value)
-    assert "'x': int" in str(refused.value)
+    assert "'x': the content does not fit Sensitive[int] (int_type)" in str(refused.value)
     assert refused.value.shareable
+
+
+def test_a_plain_parameter_beside_a_private_one_names_the_kind_of_the_problem_alone() -> None:
+    with pytest.raises(InvalidInput, match=r"'x': string_type$"):
+        schema(mixed).bind((5, []), {})
+
+
+def test_a_private_argument_that_is_missing_is_not_called_content_that_does_not_fit() -> None:
+    with pytest.raises(InvalidInput, match="'x': missing$"):
+        schema(private).load({})
 
 
 def test_a_plain_value_that_came_over_a_channel_is_not_repeated_either() -> None:

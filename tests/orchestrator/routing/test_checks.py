@@ -6,7 +6,9 @@ from orchestrator.core.errors import DefinitionError
 from orchestrator.core.labels import Labelled, Secret, Sensitive
 from orchestrator.decorators import cloud_service, edge_service
 from orchestrator.routing.checks import check_clearances
+from orchestrator.routing.connect import connect
 from orchestrator.routing.endpoint import Endpoint
+from orchestrator.settings import NodeEntry
 from policies.facts import Clearance, Level
 
 MakeEndpoint = Callable[..., Endpoint]
@@ -53,7 +55,26 @@ def test_one_that_no_node_of_its_tiers_is_cleared_for_is_refused_with_the_cure(
     said = str(caught.value)
     assert "keep takes sensitive data and runs on the cloud, where cloud-1 has internal" in said
     assert "edge-1" not in said
-    assert "raise a node's clearance in the settings" in said
+    assert said.endswith("raise a node's clearance in the settings")
+
+
+@pytest.mark.parametrize(
+    ("address", "clearance", "needs_tls"),
+    [("10.0.0.1:1", "secret", True), ("127.0.0.1:1", "public", False)],
+)
+def test_plaintext_beyond_this_machine_is_told_that_tls_is_the_cure(
+    address: str, clearance: str, needs_tls: bool
+) -> None:
+    @cloud_service
+    def keep(text: Sensitive[str]) -> Sensitive[str]:
+        return text
+
+    node = {"name": "far", "tier": "cloud", "address": address, "insecure": True}
+    entry = NodeEntry.model_validate({**node, "clearance": clearance})
+    with pytest.raises(DefinitionError, match="where far has public") as caught:
+        check_clearances([keep.declaration], [connect(entry, 2**20)])
+    said = "and give it TLS: plaintext beyond this machine is public, whatever they say"
+    assert (said in str(caught.value)) == needs_tls
 
 
 def test_a_service_whose_tier_has_no_node_yet_is_not_judged(fleet: list[Endpoint]) -> None:
