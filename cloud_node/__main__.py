@@ -1,11 +1,13 @@
 """`cloud-node`, also `python -m cloud_node`: the daemon of the cloud."""
 
-from cloud_node.runtime import TorchRuntime
-from cloud_node.settings import CloudSettings
+from orchestrator.wire.quiet import quiet_grpc
 
 
 def main() -> None:
     """Run the cloud node."""
+    quiet_grpc()  # before the imports below, which take grpc with them
+    from cloud_node.runtime import TorchRuntime
+    from cloud_node.settings import CloudSettings
     from orchestrator.serving.cli import run_daemon
 
     run_daemon("cloud", CloudSettings, TorchRuntime)
