@@ -28,7 +28,10 @@ def body_failed(call: Call, served: Served, error: BaseException) -> CallError:
     if isinstance(error, InvalidInput) and served.declaration.model:
         return InvalidInput(str(error), shareable=error.shareable)
     kind, spec = type(error).__name__, served.spec
-    _log.error("%s failed in call %s: %s at %s", spec.name, call.id, kind, frames_of(error))
+    if isinstance(error, CallError):  # of a call that the body made: its own node has the frames
+        _log.error("%s failed in call %s: %s", spec.name, call.id, kind)
+    else:
+        _log.error("%s failed in call %s: %s at %s", spec.name, call.id, kind, frames_of(error))
     said = f"{kind} in {spec.name}"
     if isinstance(error, PrivacyRefused) and not error.shareable:
         said += ": the label of what it calls is above every clearance there"

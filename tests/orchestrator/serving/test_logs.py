@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +64,37 @@ def test_setting_up_twice_does_not_double_the_lines(capsys: pytest.CaptureFixtur
     set_up_logging("info", "json")
     log.info("once")
     assert len(lines(capsys)) == 1
+
+
+CANARY = "canary-5d1c"
+
+STRAY = """
+import asyncio, logging, sys
+from orchestrator.serving.logs import log_lost_exceptions, set_up_logging
+
+async def job(secret):
+    raise ValueError(secret)
+
+async def main():
+    log_lost_exceptions(asyncio.get_running_loop())
+    asyncio.create_task(job("canary-5d1c"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+set_up_logging("info", sys.argv[1])
+try:
+    secret = "canary-5d1c"
+    raise KeyError(secret)
+except KeyError:
+    logging.getLogger("of.a.user").exception("oops")
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_exception_is_logged_by_class_and_frames_and_never_by_its_words(form: str) -> None:
+    command = [sys.executable, "-c", STRAY, form]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert CANARY not in done.stderr
+    assert "KeyError at <string>:" in done.stderr
+    assert "ValueError at <string>:" in done.stderr
