@@ -20,9 +20,21 @@ def predicted_ms(call: CallFacts, endpoint: EndpointFacts) -> float:
     return endpoint.round_trip_ms + transfer + _queue_ms(endpoint) + endpoint.service_ms
 
 
+def certain_ms(call: CallFacts, endpoint: EndpointFacts) -> float:
+    """Return the part of the prediction that rests on what replies have told.
+
+    Without them the queue is a guess: good enough to prefer a node, not to refuse one.
+    """
+    if endpoint.delay_ms is None:
+        return predicted_ms(call, endpoint) - _queue_ms(endpoint)
+    return predicted_ms(call, endpoint)
+
+
 def _queue_ms(endpoint: EndpointFacts) -> float:
     # The node's report is older than the caller's own count: the larger is nearer the truth.
     ahead = max(endpoint.in_flight, endpoint.waiting)
+    if endpoint.delay_ms is not None:
+        return ahead * endpoint.delay_ms
     return ahead * (endpoint.service_ms or _UNKNOWN_MS) / endpoint.parallelism
 
 

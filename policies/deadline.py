@@ -1,7 +1,7 @@
 """Filter: a call goes only where it is predicted to finish in time."""
 
 from policies.base import Filter
-from policies.completion import predicted_ms
+from policies.completion import certain_ms
 from policies.facts import CallFacts, EndpointFacts
 
 
@@ -12,7 +12,7 @@ class DeadlineFilter(Filter):
 
     def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
         """Return why the node would answer too late, or None."""
-        predicted = predicted_ms(call, endpoint)
+        predicted = certain_ms(call, endpoint)
         if predicted <= call.remaining_ms:
             return None
         return f"predicted {predicted:,.0f} ms, {call.remaining_ms:,.0f} ms left"

@@ -154,6 +154,7 @@ class EndpointFacts:
         round_trip_ms: Time on the network for an empty call, in milliseconds.
         bytes_per_ms: Speed of the network for large payloads.
         service_ms: Time the service takes there by itself; 0 when nothing is known.
+        delay_ms: By how much each call ahead delays one of this service; None when nobody knows.
         dollars_per_hour: What the node costs while it works.
     """
 
@@ -171,6 +172,7 @@ class EndpointFacts:
     round_trip_ms: float = 0.0
     bytes_per_ms: float = 100_000.0
     service_ms: float = 0.0
+    delay_ms: float | None = None
     dollars_per_hour: float = 0.0
 
 

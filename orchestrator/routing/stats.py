@@ -1,4 +1,4 @@
-"""What replies teach about an endpoint: round trip, bandwidth, the work of each service."""
+"""What replies teach about an endpoint: round trip, bandwidth, work and waiting by service."""
 
 import time
 
@@ -24,6 +24,7 @@ class EndpointStats:
         self._round_trip = RecentMinimum(clock)
         self._bytes_per_ms = DecayingMean()
         self._service: dict[str, AgeingMean] = {}
+        self._delay: dict[str, AgeingMean] = {}
         self.waiting = 0
 
     @property
@@ -40,6 +41,18 @@ class EndpointStats:
         """Return the work one call of a service takes there; 0 when nothing is known."""
         known = self._service.get(service)
         return known.value if known else 0.0
+
+    def delay_ms(self, service: str) -> float | None:
+        """Return by how much each call ahead delays one of a service; None when nobody knows."""
+        known = self._delay.get(service)
+        return known.value if known else None
+
+    def saw_queue(self, service: str, milliseconds: float, ahead: int) -> None:
+        """Learn how long a call waited for so many calls ahead of it, of whatever service."""
+        mean = self._delay.get(service)
+        if mean is None:
+            mean = self._delay[service] = AgeingMean(self._clock)
+        mean.add(milliseconds / max(ahead, 1))
 
     def saw_round_trip(self, milliseconds: float) -> None:
         """Learn from an empty call."""

@@ -41,6 +41,12 @@ def test_calls_ahead_are_shared_by_what_works_side_by_side() -> None:
     assert predicted_ms(CALL, replace(NODE, in_flight=6)) == pytest.approx(33 + 6 * 8 / 4)
 
 
+def test_what_replies_told_of_the_queue_is_believed_before_any_guess() -> None:
+    busy = replace(NODE, in_flight=6)
+    assert predicted_ms(CALL, replace(busy, delay_ms=0.0)) == pytest.approx(33)
+    assert predicted_ms(CALL, replace(busy, delay_ms=3.0)) == pytest.approx(33 + 18)
+
+
 def test_the_larger_count_of_calls_ahead_is_believed() -> None:
     own = predicted_ms(CALL, replace(NODE, in_flight=6, waiting=2))
     reported = predicted_ms(CALL, replace(NODE, in_flight=2, waiting=6))

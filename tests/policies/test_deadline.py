@@ -19,9 +19,17 @@ def test_refuses_exactly_the_nodes_that_would_answer_too_late(
     round_trip: float, service: float, ahead: int, left: float
 ) -> None:
     call = replace(CALL, remaining_ms=left)
-    node = replace(NODE, round_trip_ms=round_trip, service_ms=service, in_flight=ahead)
+    node = replace(
+        NODE, round_trip_ms=round_trip, service_ms=service, in_flight=ahead, delay_ms=service
+    )
     refused = DeadlineFilter().refuse(call, node) is not None
     assert refused == (predicted_ms(call, node) > left)
+
+
+def test_a_queue_that_nobody_has_measured_refuses_no_call() -> None:
+    busy = replace(NODE, service_ms=50.0, in_flight=20)
+    assert DeadlineFilter().refuse(CALL, busy) is None
+    assert DeadlineFilter().refuse(CALL, replace(busy, delay_ms=50.0))  # the positive control
 
 
 def test_a_node_that_would_answer_at_the_last_moment_passes() -> None:

@@ -106,3 +106,12 @@ def test_after_a_long_rest_one_fast_answer_weighs_more_than_the_forgotten_slow_o
     clock.turn(10 * HALF_LIFE)  # the estimate is 0.8 ms now
     replied(stats, 10.0)
     assert stats.service_ms("embed") < 100.0
+
+
+def test_what_each_call_ahead_costs_is_learned_by_service() -> None:
+    stats = EndpointStats(ManualClock())
+    assert stats.delay_ms("embed") is None
+    stats.saw_queue("embed", 30.0, ahead=10)
+    assert stats.delay_ms("embed") == pytest.approx(3.0)
+    stats.saw_queue("read", 0.0, ahead=0)
+    assert stats.delay_ms("read") == 0.0
