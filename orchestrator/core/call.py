@@ -26,6 +26,8 @@ class Call:
         stream: Whether the answer is a stream of values.
         idempotent: Whether running it twice does no harm.
         attempt: 1 for the first.
+        depth: How many bodies it was made from, one inside the other.
+        packed: The arguments as channels take them, once somebody has packed them.
     """
 
     id: str
@@ -39,6 +41,23 @@ class Call:
     stream: bool = False
     idempotent: bool = False
     attempt: int = 1
+    depth: int = 0
+    packed: Any = field(default=None, repr=False, compare=False)
+
+    def packed_as(self, packed: Any) -> "Call":
+        """Return the same call with its arguments packed; `replace` would take far longer."""
+        return Call(
+            self.id, self.trace, self.service, self.version, self.arguments, self.label,
+            self.deadline, self.placement, self.stream, self.idempotent, self.attempt, self.depth,
+            packed,
+        )  # fmt: skip
+
+    def unpacked_as(self, arguments: Mapping[str, Any]) -> "Call":
+        """Return the same call with the arguments that came out of a channel."""
+        return Call(
+            self.id, self.trace, self.service, self.version, arguments, self.label, self.deadline,
+            self.placement, self.stream, self.idempotent, self.attempt, self.depth,
+        )  # fmt: skip
 
     @property
     def trace_parent(self) -> str:
@@ -135,3 +154,10 @@ class Result(Generic[R_co]):
     total_ms: float
     attempts: tuple[str, ...]
     call_id: str
+
+    def with_value(self, value: Any) -> "Result[Any]":
+        """Return the same story with another value."""
+        return Result(
+            value, self.tier, self.node, self.label, self.decision, self.timings, self.total_ms,
+            self.attempts, self.call_id,
+        )  # fmt: skip

@@ -76,16 +76,21 @@ def is_open(caller: Caller) -> bool:
     return caller in _open
 
 
-@contextmanager
-def calling_through(caller: Caller) -> Iterator[None]:
-    """Send the calls made inside through a caller."""
-    token = _active.set(caller)
-    try:
-        yield
-    finally:
-        # Fixtures close in another context than they opened in: there is nothing to put back.
+class calling_through:  # noqa: N801
+    """Send the calls made inside through a caller; a class, since it stands around every call."""
+
+    __slots__ = ("_caller", "_token")
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def __enter__(self) -> None:
+        self._token = _active.set(self._caller)
+
+    def __exit__(self, *error: object) -> None:
+        # A fixture closes in another context than it opened in: there is nothing to put back.
         with suppress(ValueError):
-            _active.reset(token)
+            _active.reset(self._token)
 
 
 @contextmanager

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.core.call import Call, Result
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Deadline
+from orchestrator.core.errors import UsageError
 from orchestrator.core.home import refuse_running_loop
 from orchestrator.core.running import Running, label_floor, running
 from orchestrator.core.spec import Declaration
 from orchestrator.core.streams import AsyncStream
 from policies.facts import Label, Placement
+
+MAX_DEPTH = 32
+"""Bodies that may call one from the other; each one that blocks holds a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,12 @@ class Request:
 
     def stream(self) -> AsyncStream[Any]:
         """Return the stream of the call, which starts with the first value asked for."""
-        return AsyncStream(self.caller.home, self._start, self.declaration.spec.schema.load_result)
+        load = self.declaration.spec.schema.load_result
+        return AsyncStream(self.caller.home, self._start, load, self.caller.clock)
 
     async def _result(self) -> Result[Any]:
         result = await self._start()
-        return replace(result, value=self.declaration.spec.schema.load_result(result.value))
+        return result.with_value(self.declaration.spec.schema.load_result(result.value))
 
     async def _start(self) -> Result[Any]:
         await self.caller.prepare(self.declaration)
@@ -94,6 +99,12 @@ class Request:
     def _call(self) -> Call:
         spec, caller, here = self.declaration.spec, self.caller, self.here
         deadline = Deadline.after(self.seconds, caller.clock)
+        depth = here.depth + 1 if here and here.deadline else 0
+        if depth > MAX_DEPTH:
+            raise UsageError(
+                f"{spec.name} is called from {MAX_DEPTH} bodies, one inside the other: does a "
+                "service call itself?"
+            )
         return Call(
             id=f"{caller.random.getrandbits(64):016x}",
             trace=(here.trace if here else "") or f"{caller.random.getrandbits(128):032x}",
@@ -105,4 +116,5 @@ class Request:
             placement=self.placement,
             stream=spec.streams,
             idempotent=spec.idempotent,
+            depth=depth,
         )

@@ -95,6 +95,7 @@ class Running:
         trusted: Whether it is a declassifier: what it opens does not raise the floor.
         opened: What it has opened so far.
         waits: What its thread waits for, if it is a blocking one.
+        depth: How many bodies its call was made from, one inside the other.
     """
 
     node: NodeHandle
@@ -106,6 +107,7 @@ class Running:
     trusted: bool = False
     opened: Opened = field(default_factory=Opened)
     waits: Waits = field(default_factory=Waits)
+    depth: int = 0
 
     @property
     def raised_floor(self) -> Label:
@@ -136,14 +138,19 @@ def running() -> Running | None:
     return _running.get() or (_process[-1] if _process else None)
 
 
-@contextmanager
-def running_as(here: Running) -> Iterator[None]:
-    """Run the code inside as a body there."""
-    token = _running.set(here)
-    try:
-        yield
-    finally:
-        _running.reset(token)
+class running_as:  # noqa: N801
+    """Run the code inside as a body there; a class, since it stands around every call."""
+
+    __slots__ = ("_here", "_token")
+
+    def __init__(self, here: Running) -> None:
+        self._here = here
+
+    def __enter__(self) -> None:
+        self._token = _running.set(self._here)
+
+    def __exit__(self, *error: object) -> None:
+        _running.reset(self._token)
 
 
 @contextmanager

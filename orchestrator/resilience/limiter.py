@@ -33,20 +33,25 @@ class Limiter:
         return self._limit + self._room
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def place(self, *, nested: bool = False) -> AsyncIterator[None]:
         """Hold a place while the block runs, in the order of arrival.
+
+        Args:
+            nested: Whether a call inside makes it, which holds its own place meanwhile: were
+                this one to wait, all could wait for each other.
 
         Raises:
             Overloaded: As many calls wait as may wait.
         """
-        await self._enter()
+        await self.enter(nested=nested)
         try:
             yield
         finally:
-            self._leave()
+            self.leave()
 
-    async def _enter(self) -> None:
-        if self._inside < self._limit:
+    async def enter(self, *, nested: bool = False) -> None:
+        """Take a place; see `place`. Whoever enters must leave."""
+        if nested or self._inside < self._limit:
             self._inside += 1
             return
         if len(self._queue) >= self._room:
@@ -57,14 +62,15 @@ class Limiter:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._leave()  # the place was given in the moment of leaving
+                self.leave()  # the place was given in the moment of leaving
             else:
                 with suppress(ValueError):  # passed over already by a place that became free
                     self._queue.remove(turn)
             raise
 
-    def _leave(self) -> None:
-        while self._queue:
+    def leave(self) -> None:
+        """Give the place to the next in the queue, or free it."""
+        while self._queue and self._inside <= self._limit:
             turn = self._queue.popleft()
             if not turn.done():
                 turn.set_result(None)  # the place goes to the next, so the count stays

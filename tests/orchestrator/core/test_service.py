@@ -286,7 +286,7 @@ def test_a_whole_path_in_this_process() -> None:
 
 def test_nested_calls_deeper_and_wider_than_the_pool_do_not_stall_it() -> None:
     with Orchestrator(app=[double, nest, fan_out, doubles]):
-        assert nest(40) == 40
+        assert nest(30) == 30
         assert list(fan_out.map([20] * 20)) == [380] * 20
         streams = [doubles(3) for _ in range(20)]
         assert [next(stream) for stream in streams] == [0] * 20
@@ -337,3 +337,38 @@ def test_a_service_met_late_never_runs_the_body_of_a_namesake() -> None:
 def test_a_plain_default_of_a_labelled_parameter_is_wrapped_like_an_argument() -> None:
     with Orchestrator(app=[]), suppress(DefinitionError):
         assert edge_service(defaulted)().reveal("test") == "plain"
+
+
+@edge_service
+def bottom_step(number: int) -> int:
+    return number
+
+
+@edge_service
+def middle_step(number: int) -> int:
+    return bottom_step(number)
+
+
+@edge_service
+def top_step(number: int) -> int:
+    return middle_step(number)
+
+
+@edge_service
+async def endless(number: int) -> int:
+    return await endless(number + 1)
+
+
+def test_more_nested_calls_than_a_node_may_hold_do_not_wait_for_each_other() -> None:
+    with Orchestrator(app=[bottom_step, middle_step, top_step]):
+        assert list(top_step.map(range(300))) == list(range(300))
+
+
+def test_a_service_that_calls_itself_without_end_is_told_so() -> None:
+    with Orchestrator(app=[endless]):
+        with pytest.raises(ServiceFailed) as caught:
+            endless.sync(0)
+    error: BaseException | None = caught.value
+    while error is not None and not isinstance(error, UsageError):
+        error = error.__cause__
+    assert "does a service call itself" in str(error)

@@ -191,3 +191,16 @@ def test_no_place_is_lost_and_no_bound_passed_in_any_order_of_events() -> None:
 
 def test_no_place_is_lost_when_several_events_fall_into_one_turn_of_the_loop() -> None:
     run_state_machine_as_test(RacingVisits, settings=NO_SHRINKING)
+
+
+async def test_a_nested_call_never_waits_for_those_that_wait_for_it() -> None:
+    limiter = Limiter(in_flight=1, waiting=1)
+    async with limiter.place():
+        async with limiter.place(nested=True), limiter.place(nested=True):
+            waiting = asyncio.create_task(limiter.enter())
+            await asyncio.sleep(0)
+            assert limiter.count == 4
+        assert not waiting.done()  # what was let in above the limit gives its place to nobody
+    await waiting
+    limiter.leave()
+    assert limiter.count == 0
