@@ -1,10 +1,11 @@
 """An app: the user's module that declares services, named by import path."""
 
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from orchestrator.core import catalogue
@@ -40,7 +41,7 @@ def load_app(name: str) -> App:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        module = _started_as(module_name) or importlib.import_module(module_name)
     except OrchestratorError:
         raise
     except Exception as error:  # whatever the user's module does at import
@@ -50,7 +51,7 @@ def load_app(name: str) -> App:
         ) from error
     if attribute and not hasattr(module, attribute):
         raise SettingsError(f"app {name!r}: module {module_name} has no {attribute!r}")
-    found = [*catalogue.declared(module_name), *declarations_of(vars(module).values())]
+    found = [*catalogue.declared(module.__name__), *declarations_of(vars(module).values())]
     declarations = catalogue.unique(found)
     if not declarations:
         raise SettingsError(
@@ -58,6 +59,20 @@ def load_app(name: str) -> App:
             "@cloud_service"
         )
     return App(declarations, getattr(module, attribute) if attribute else None)
+
+
+def _started_as(name: str) -> ModuleType | None:
+    """Return the program itself if that module is what Python was started with.
+
+    Imported a second time, under its own name, it would declare its services twice.
+    """
+    main = sys.modules.get("__main__")
+    started = getattr(main, "__file__", None)
+    if main is None or started is None or name in sys.modules:
+        return None
+    found = importlib.util.find_spec(name)
+    same = found and found.origin and os.path.realpath(found.origin) == os.path.realpath(started)
+    return main if same else None
 
 
 def declarations_of(objects: Iterable[Any]) -> list[Declaration]:

@@ -5,11 +5,12 @@ private one in a thread of its own; callers on other loops and in other threads 
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import nullcontext
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from orchestrator.core.errors import Cancelled, UsageError
 from orchestrator.core.running import running
@@ -25,8 +26,10 @@ class Home:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._thread: threading.Thread | None = None
-        self.loop = loop or self._start_thread()
+        self._thread = None if loop else _Thread.taken()
+        self._closed = False
+        self._process = os.getpid()
+        self.loop = loop or cast(_Thread, self._thread).loop
 
     @classmethod
     def here(cls) -> "Home":
@@ -39,9 +42,15 @@ class Home:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start work on the loop from another thread; raises UsageError if it is closed."""
-        if self.loop.is_closed():
+        if self._closed or self.loop.is_closed():
             work.close()
             raise UsageError("the orchestrator was closed: call inside its `with` block")
+        if os.getpid() != self._process:
+            work.close()
+            raise UsageError(
+                "this process was forked from the one that opened the orchestrator, and forks "
+                "inherit no threads: open one here, and start processes with spawn"
+            )
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def block(self, work: Coroutine[Any, Any, T], instead: str) -> T:
@@ -87,30 +96,53 @@ class Home:
             yield cast(T, item)
 
     def close(self) -> None:
-        """Stop the private loop and its thread, if there is one."""
-        if self._thread is None:
+        """Give the private loop back, with nothing left on it, if there is one."""
+        if self._thread is None or self._closed:
             return
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
+        self._closed = True
+        self._thread.give_back()
 
-    def _start_thread(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._serve, args=(loop,), name="isthmus", daemon=True
-        )
+
+class _Thread:
+    """A thread that runs a loop, for one home after the other.
+
+    The loop is never closed: gRPC's poller may have words for a loop it has served at any
+    later time.
+    """
+
+    _idle: ClassVar[list["_Thread"]] = []
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._serve, name="isthmus", daemon=True)
         self._thread.start()
-        return loop
 
-    @staticmethod
-    def _serve(loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_forever()
-        pending = asyncio.all_tasks(loop)
+    @classmethod
+    def taken(cls) -> "_Thread":
+        """Return one that was given back, or a new one."""
+        while cls._idle:
+            thread = cls._idle.pop()
+            if thread._process == os.getpid():  # a fork inherits no threads
+                thread._thread.name = "isthmus"
+                return thread
+        return cls()
+
+    def give_back(self) -> None:
+        """End everything that still runs on the loop, and keep it for the next home."""
+        asyncio.run_coroutine_threadsafe(self._clear(), self.loop).result()
+        self._thread.name = "isthmus-idle"
+        self._idle.append(self)
+
+    async def _clear(self) -> None:
+        pending = asyncio.all_tasks() - {asyncio.current_task()}
         for task in pending:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
 
 
 def refuse_running_loop(instead: str) -> None:

@@ -1,10 +1,13 @@
 """The iterators that stream services give: values as they come, and a Result after the end."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from orchestrator.core.call import Chunks, Result
+from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.home import Home
 
@@ -18,6 +21,7 @@ class AsyncStream(AsyncIterator[R_co], Generic[R_co]):
         home: The loop that owns the call.
         start: Starts the call; its result's value are the chunks.
         load: Turns a chunk into a value of the declared type.
+        clock: Measures how long the stream took.
     """
 
     def __init__(
@@ -25,6 +29,7 @@ class AsyncStream(AsyncIterator[R_co], Generic[R_co]):
         home: Home,
         start: Callable[[], Awaitable[Result[Chunks]]],
         load: Callable[[Any], R_co],
+        clock: Clock = time.monotonic,
     ) -> None:
         self._home = home
         self._start = start
@@ -32,6 +37,8 @@ class AsyncStream(AsyncIterator[R_co], Generic[R_co]):
         self._begun: Result[Chunks] | None = None
         self._result: Result[None] | None = None
         self._over = False
+        self._clock = clock
+        self._since = 0.0
 
     @property
     def result(self) -> Result[None]:
@@ -65,17 +72,22 @@ class AsyncStream(AsyncIterator[R_co], Generic[R_co]):
 
     async def _next(self) -> Any:
         if self._begun is None:
+            self._since = self._clock()
             self._begun = await self._start()
         chunk = await anext(self._begun.value, _END)
         if chunk is _END:
             ended: Result[Any] = self._begun
-            self._result = replace(ended, value=None, timings=ended.value.timings)
+            total_ms = (self._clock() - self._since) * 1e3
+            self._result = replace(
+                ended, value=None, timings=ended.value.timings, total_ms=total_ms
+            )
         return chunk
 
     def __del__(self) -> None:
         # gRPC never collects a stream that was left half read: it must be told.
         if self._begun and not self._over and self._home.loop.is_running():
-            self._home.submit(self._begun.value.aclose())
+            with suppress(UsageError):  # its orchestrator was closed, and the stream with it
+                self._home.submit(self._begun.value.aclose())
 
 
 class Stream(Iterator[R_co], Generic[R_co]):

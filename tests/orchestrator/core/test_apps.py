@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,3 +138,24 @@ def test_services_and_classes_of_services_may_be_named_as_an_app() -> None:
     found = [declaration.spec.name for declaration in declarations_of([handle, Scorer, 5, plain])]
     prefix = Scorer.__qualname__
     assert found == ["plain", f"{prefix}.rank", f"{prefix}.score"]
+
+
+PROGRAM = """
+from orchestrator import Orchestrator, edge_service
+
+@edge_service
+def hi(name: str) -> str:
+    return f"hi {name}"
+
+if __name__ == "__main__":
+    with Orchestrator(app="program"):
+        print(hi("Ada"))
+"""
+
+
+def test_a_program_may_name_itself_as_its_app(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "hi Ada\n", done.stderr

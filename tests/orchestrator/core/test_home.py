@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -171,8 +173,40 @@ def test_closing_ends_the_thread_and_what_still_works_there() -> None:
     home.close()
     assert ended.is_set()
     assert future.cancelled()
-    assert home.loop.is_closed()
     assert "isthmus" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_the_next_home_takes_the_thread_that_was_given_back() -> None:
+    counts = set()
+    for _ in range(5):
+        home = Home()
+        assert home.block(thread_name(), "") == "isthmus"
+        home.close()
+        counts.add(threading.active_count())
+    assert len(counts) == 1
+
+
+FORK = """
+import os
+from orchestrator.core.home import Home
+
+async def nothing(): pass
+
+home = Home()
+if not (child := os.fork()):
+    try:
+        home.block(nothing(), "")
+    except Exception as error:
+        os.write(1, str(error).encode())
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_fork_of_a_process_with_an_open_home_is_told_so() -> None:
+    command = [sys.executable, "-c", FORK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert "start processes with spawn" in done.stdout
 
 
 def test_closing_ends_asynchronous_generators_that_were_left_half_read() -> None:
@@ -189,7 +223,9 @@ def test_closing_ends_asynchronous_generators_that_were_left_half_read() -> None
     values = home.iterate(kept, "")
     assert next(values) == 1
     home.close()
-    assert ended.is_set()
+    del values, kept
+    gc.collect()
+    assert ended.wait(5)
 
 
 async def test_work_for_a_home_that_was_closed_is_a_usage_error() -> None:
