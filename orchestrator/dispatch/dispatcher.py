@@ -9,10 +9,11 @@ from typing import Any
 from orchestrator.core.call import Call, Chunks, Reply, Result
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, DeadlineExceeded, NoRoute, OutcomeUnknown
+from orchestrator.core.limits import Wheel
 from orchestrator.resilience.retry import RetryBudget, backoff
 from orchestrator.routing.endpoint import Endpoint
 from orchestrator.routing.router import Router
-from orchestrator.wire.payloads import size_of
+from orchestrator.wire.payloads import pack
 from policies.facts import Decision
 
 ROUNDS = 3
@@ -40,6 +41,7 @@ class Dispatcher:
         self._budget = budget
         self._source = source
         self._clock = clock
+        self._wheel = Wheel()
 
     async def invoke(self, call: Call) -> Result[Any]:
         """Bring a call to a node and return its result; a stream's value is its Chunks.
@@ -49,18 +51,25 @@ class Dispatcher:
         """
         self._budget.deposit()
         call.deadline.check(call.id)
-        limit = asyncio.timeout(call.deadline.left())
+        seconds = call.deadline.left()
+        limit = self._wheel.limit(seconds)
         try:
-            async with limit:
+            with limit:
                 return await self._walk(call)
         except TimeoutError:
-            if limit.expired():
-                raise DeadlineExceeded(call_id=call.id) from None
+            if limit.expired:
+                raise DeadlineExceeded(
+                    f"{call.service} had no answer within {seconds:.3g} s: give it more time with "
+                    "deadline= or .options(deadline=...)",
+                    call_id=call.id,
+                ) from None
             raise
 
     async def _walk(self, call: Call) -> Result[Any]:
         """Try the candidates in order; when all have failed, wait a little and ask again."""
-        started, size = self._clock(), size_of(call.arguments)
+        started = self._clock()
+        call = call.packed_as(packed := pack(call.arguments))
+        size = packed.size
         tried: list[str] = []
         failure: CallError | None = None
         for rounds in range(ROUNDS):
@@ -75,7 +84,9 @@ class Dispatcher:
                     raise failure
                 tried.append(endpoint.name)
                 try:
-                    reply = await self._attempt(endpoint, replace(call, attempt=len(tried)), size)
+                    if len(tried) > 1:
+                        call = replace(call, attempt=len(tried))
+                    reply = await self._attempt(endpoint, call, size)
                 except CallError as error:
                     failure = self._may_repeat(call, error)
                     continue

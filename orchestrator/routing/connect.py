@@ -6,7 +6,7 @@ from orchestrator.core.deadline import Clock
 from orchestrator.routing.endpoint import Endpoint, EndpointOptions
 from orchestrator.settings import NodeEntry
 from orchestrator.wire.security import TlsFiles, client_credentials, is_local
-from orchestrator.wire.unary import UnaryChannel
+from orchestrator.wire.session import SessionChannel
 from policies.facts import Clearance, Level
 
 
@@ -48,7 +48,7 @@ def connect(
         credentials = client_credentials(TlsFiles(tls.ca, tls.cert, tls.key))
     # Behind a zone every certificate bears the zone's name, unless the settings say another.
     identity = tls.identity or entry.zone.rpartition(":")[0]
-    channel = UnaryChannel(address, clearance, credentials, identity, max_bytes)
+    channel = SessionChannel(address, clearance, credentials, identity, max_bytes)
     options = EndpointOptions(
         name=name or entry.name,
         tier=entry.tier,

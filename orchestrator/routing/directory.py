@@ -54,7 +54,7 @@ class Directory:
         entry = self._entries.pop(name)
         entry.task.cancel()
         await asyncio.gather(entry.task, return_exceptions=True)
-        await entry.endpoint.channel.aclose()
+        await entry.endpoint.aclose()
 
     async def first_news(self, seconds: float) -> None:
         """Wait until every node was reached or found missing, so many seconds at most."""

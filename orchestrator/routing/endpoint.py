@@ -2,20 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from orchestrator.core.call import Call, Chunks, Reply, Timings
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, CircuitOpen, EndpointUnavailable
+from orchestrator.core.limits import Limit
 from orchestrator.core.report import NodeReport, ServiceReport
 from orchestrator.resilience.breaker import Breaker
 from orchestrator.resilience.limiter import Limiter
 from orchestrator.routing.stats import EndpointStats
 from orchestrator.wire.channel import Channel
 from policies.facts import Clearance, EndpointFacts, Tier
+
+_NOTHING = nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,8 @@ class Endpoint:
         self.report: NodeReport | None = None
         self._services: dict[str, ServiceReport] = {}
         self._down = "no report from it yet"
-        self._idempotent: set[asyncio.Timeout] = set()
+        self._idempotent: set[Limit] = set()
+        self._streams: WeakSet[AsyncGenerator[Any, None]] = WeakSet()
         self._clock = clock
 
     @property
@@ -89,7 +94,8 @@ class Endpoint:
         """
         self._down = reason
         for limit in self._idempotent:
-            limit.reschedule(0)
+            # Soon, and not now: whoever says so may stand in one of these calls itself.
+            asyncio.get_running_loop().call_soon(limit.give_up)
 
     def facts(self, service: str) -> EndpointFacts:
         """Return a snapshot for one service, for the policies."""
@@ -112,6 +118,7 @@ class Endpoint:
             round_trip_ms=stats.round_trip_ms,
             bytes_per_ms=stats.bytes_per_ms,
             service_ms=learned or (served.service_ms if served else 0.0),
+            delay_ms=stats.delay_ms(service),
             dollars_per_hour=options.dollars_per_hour,
         )
 
@@ -123,51 +130,64 @@ class Endpoint:
         """
         if call.stream:
             timings: list[Timings] = []
-            return Reply(
-                Chunks(self._stream(call, timings), lambda: timings[-1] if timings else Timings())
-            )
-        async with self._attempt(call):
+            source = self._stream(call, timings)
+            self._streams.add(source)
+            return Reply(Chunks(source, lambda: timings[-1] if timings else Timings()))
+        asked, ahead = self._clock(), self.limiter.count
+        await self.limiter.enter(nested=call.depth > 0)
+        try:
             started = self._clock()
-            reply = await self.channel.send(call)
+            with self._attempt(call, started):
+                reply = await self.channel.send(call)
             total_ms = (self._clock() - started) * 1e3
-            self.stats.saw_reply(call.service, total_ms, payload_bytes, reply.timings)
-            return reply
+        finally:
+            self.limiter.leave()
+        self.stats.saw_reply(call.service, total_ms, payload_bytes, reply.timings)
+        waited_ms = (started - asked) * 1e3 + reply.timings.queue_ms
+        self.stats.saw_queue(call.service, waited_ms, ahead)
+        return reply
+
+    async def aclose(self) -> None:
+        """Close the way to the node; calls in flight end with EndpointUnavailable."""
+        for source in list(self._streams):
+            with suppress(RuntimeError):  # somebody waits for its next value: the channel tells
+                await source.aclose()
+        await self.channel.aclose()
 
     async def _stream(self, call: Call, timings: list[Timings]) -> AsyncGenerator[Any, None]:
-        async with self._attempt(call):
-            chunks: Chunks = (await self.channel.send(call)).value
-            try:
-                async for chunk in chunks:
-                    yield chunk
-            finally:
-                await chunks.aclose()
-                timings.append(chunks.timings)
+        async with self.limiter.place(nested=call.depth > 0):
+            with self._attempt(call, self._clock()):
+                chunks: Chunks = (await self.channel.send(call)).value
+                try:
+                    async for chunk in chunks:
+                        yield chunk
+                finally:
+                    await chunks.aclose()
+                    timings.append(chunks.timings)
 
-    @asynccontextmanager
-    async def _attempt(self, call: Call) -> AsyncIterator[None]:
-        """Hold a place at the node while the block runs, and note how the node did."""
-        async with self.limiter.place():
-            ticket = self.breaker.enter()
-            if ticket is None:
-                raise CircuitOpen(f"{self.name} failed repeatedly", node=self.name)
-            started = self._clock()
-            try:
-                async with self._while_there(call):
-                    yield
-            except CallError as error:
-                self._note(error, ticket)
-                error.node = error.node or self.name
-                error.call_id = error.call_id or call.id
-                raise
-            except BaseException:
-                self.breaker.given_up(ticket)
-                raise
-            else:
-                self.breaker.succeeded()
-            finally:
-                if call.deadline.left() <= 0:
-                    # A node that lets calls run out of time must not stay the cheapest.
-                    self.stats.saw_timeout(call.service, (self._clock() - started) * 1e3)
+    @contextmanager
+    def _attempt(self, call: Call, started: float) -> Iterator[None]:
+        """Note how the node did with what the block sends, and name it in its errors."""
+        ticket = self.breaker.enter()
+        if ticket is None:
+            raise CircuitOpen(f"{self.name} failed repeatedly", node=self.name)
+        try:
+            with self._while_there() if call.idempotent and not call.stream else _NOTHING:
+                yield
+        except CallError as error:
+            self._note(error, ticket)
+            error.node = self.name  # as the caller's settings call it
+            error.call_id = error.call_id or call.id
+            raise
+        except BaseException:
+            self.breaker.given_up(ticket)
+            raise
+        else:
+            self.breaker.succeeded()
+        finally:
+            if call.deadline.left() <= 0:
+                # A node that lets calls run out of time must not stay the cheapest.
+                self.stats.saw_timeout(call.service, (self._clock() - started) * 1e3)
 
     def _note(self, error: CallError, ticket: int) -> None:
         if isinstance(error, EndpointUnavailable):
@@ -177,19 +197,16 @@ class Endpoint:
         else:
             self.breaker.given_up(ticket)  # refused or out of time on this side
 
-    @asynccontextmanager
-    async def _while_there(self, call: Call) -> AsyncIterator[None]:
+    @contextmanager
+    def _while_there(self) -> Iterator[None]:
         """Give an idempotent call up when its node is seen to be gone."""
-        if not call.idempotent or call.stream:
-            yield
-            return
-        limit = asyncio.timeout(None)
+        limit = Limit()
         self._idempotent.add(limit)
         try:
-            async with limit:
+            with limit:
                 yield
         except TimeoutError:
-            if limit.expired():
+            if limit.expired:
                 raise EndpointUnavailable(
                     f"{self.name} is gone: {self._down}", sent=True, node=self.name
                 ) from None

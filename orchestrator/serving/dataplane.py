@@ -4,8 +4,8 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from orchestrator.core.context import Caller, calling_through
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, DeadlineExceeded, PrivacyRefused
 from orchestrator.core.labels import raised_to
+from orchestrator.core.limits import Wheel
 from orchestrator.core.running import Meter, NodeHandle, Running, running, running_as
 from orchestrator.serving.admission import Admission
 from orchestrator.serving.bodies import Bodies
@@ -77,6 +78,7 @@ class DataPlane:
         self._caller = caller
         self._metrics = metrics
         self._clock = clock
+        self._wheel = Wheel()
 
     async def handle(self, call: Call) -> Reply:
         """Run a call; label, clearance and deadline are checked here a second time.
@@ -91,9 +93,10 @@ class DataPlane:
             return Reply(Chunks(self._stream(stay), lambda: stay.timings))
         with self._staying(stay):
             admitted = self._admit(stay)
-            async with self._in_body(stay, admitted):
+            with self._in_body(stay, admitted):
                 inline = admitted.served.spec.inline
                 value = await self._bodies.run(admitted.body, admitted.here, inline=inline)
+            call.deadline.check()  # a body that never waits is late all the same
             value = self._checked(admitted, value)
         admitted.served.service_ms.add(stay.timings.service_ms)
         return Reply(value, stay.timings)
@@ -106,13 +109,13 @@ class DataPlane:
                 while True:
                     stay.call.deadline.check()
                     # In the body for each step alone: between two steps the reader runs.
-                    async with self._in_body(stay, admitted):
+                    with self._in_body(stay, admitted):
                         value = await anext(source, _END)
                     if value is _END:
                         return
                     yield self._checked(admitted, value)
             finally:
-                with self._as_body(admitted):
+                with running_as(admitted.here), calling_through(self._caller):
                     await source.aclose()
 
     def _admit(self, stay: _Stay) -> _Admitted:
@@ -137,6 +140,7 @@ class DataPlane:
             slot=self._bodies.slot_of(served.body, inline=served.spec.inline),
             meter=stay.meter,
             trusted=served.spec.declassifies,
+            depth=call.depth,
         )
         return _Admitted(served, functools.partial(served.body, **arguments), label, here)
 
@@ -174,28 +178,22 @@ class DataPlane:
             waiting=self._admission.inside,
         )
 
-    @asynccontextmanager
-    async def _in_body(self, stay: _Stay, admitted: _Admitted) -> AsyncIterator[None]:
+    @contextmanager
+    def _in_body(self, stay: _Stay, admitted: _Admitted) -> Iterator[None]:
         """Run the block as the body: its context, its time limit, its failures."""
         began = self._clock()
-        limit = asyncio.timeout(stay.call.deadline.left())
+        limit = self._wheel.limit(stay.call.deadline.left())
         try:
-            with self._as_body(admitted):
-                async with limit:
-                    yield
+            with running_as(admitted.here), calling_through(self._caller), limit:
+                yield
         except BaseException as error:
-            if limit.expired():
+            if limit.expired:
                 raise DeadlineExceeded from None
             if _came_from_outside(error):
                 raise
             raise body_failed(stay.call, admitted.served, error) from error
         finally:
             stay.busy_ms += (self._clock() - began) * 1e3
-
-    @contextmanager
-    def _as_body(self, admitted: _Admitted) -> Iterator[None]:
-        with running_as(admitted.here), calling_through(self._caller):
-            yield
 
     def _checked(self, admitted: _Admitted, value: Any) -> Any:
         """Return a body's value if it fits its annotation, under the label of what made it."""

@@ -4,8 +4,10 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
@@ -64,6 +66,26 @@ class Binding:
             )
 
 
+class _Forgiving(grpc.aio.ServerInterceptor):
+    """Lets bytes that are no message in as an empty one, which is refused in our own words."""
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Return the handler of an RPC with a deserializer that never raises."""
+        handler = await continuation(details)
+        if handler is None or handler.request_deserializer is None:
+            return handler
+        plain = handler.request_deserializer
+
+        def forgiving(data: bytes) -> Any:
+            """Read a message, or an empty one."""
+            try:
+                return plain(data)
+            except DecodeError:
+                return plain(b"")
+
+        return handler._replace(request_deserializer=forgiving)
+
+
 class Server:
     """Serves a node over gRPC.
 
@@ -76,9 +98,11 @@ class Server:
     def __init__(self, node: Node, binding: Binding, max_bytes: int = MAX_CALL_BYTES) -> None:
         self._node = node
         self._binding = binding
-        self._server = grpc.aio.server(options=[*_OPTIONS, *message_limits(max_bytes)])
+        options = [*_OPTIONS, *message_limits(max_bytes)]
+        self._server = grpc.aio.server(interceptors=[_Forgiving()], options=options)
         self._health = health.HealthServicer()
-        add_NodeServicer_to_server(NodeServicer(node, max_bytes), self._server)
+        self._servicer = NodeServicer(node, max_bytes)
+        add_NodeServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._follower: asyncio.Task[None] | None = None
 
@@ -113,6 +137,7 @@ class Server:
             with suppress(asyncio.CancelledError):
                 await self._follower
         await self._health.enter_graceful_shutdown()
+        self._servicer.end_sessions()
         await self._server.stop(grace)
 
     async def _follow_node(self) -> None:

@@ -1,7 +1,6 @@
-"""The plain gRPC face of a node: bytes to a Call, a Reply to bytes, errors to statuses."""
+"""The gRPC service of a node: the plain face, one RPC a call, and the way into sessions."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,18 +10,16 @@ import grpc
 
 from orchestrator.core.call import Call, Chunks
 from orchestrator.core.deadline import Clock
-from orchestrator.core.errors import CallError, Cancelled, WireError
+from orchestrator.core.errors import CallError, WireError
 from orchestrator.core.spec import DEFAULT_DEADLINE
-from orchestrator.serving.failures import frames_of
+from orchestrator.serving.exchange import Exchange
 from orchestrator.serving.node import Node
-from orchestrator.wire.guard import check_size
-from orchestrator.wire.messages import call_id_of, decode_call, encode_report, encode_timings
-from orchestrator.wire.payloads import encode, pack
+from orchestrator.serving.session import NodeSession
+from orchestrator.wire.messages import encode_report, encode_timings
 from orchestrator.wire.status import status_of
+from orchestrator.wire.unary import longest_message
 from protos.isthmus.v1 import node_pb2 as pb
 from protos.isthmus.v1.node_pb2_grpc import NodeServicer as GeneratedServicer
-
-_log = logging.getLogger("isthmus.node")
 
 _REPORT_SECONDS = (0.05, 60.0, 1.0)
 """The shortest and the longest interval of reports that is granted, and the usual one."""
@@ -41,15 +38,19 @@ class NodeServicer(GeneratedServicer):
 
     def __init__(self, node: Node, max_bytes: int, clock: Clock = time.monotonic) -> None:
         self._node = node
-        self._max_bytes = max_bytes
-        self._clock = clock
+        self._exchange = Exchange(node, max_bytes, clock)
+        self._longest = longest_message(max_bytes)
+        self._closing = asyncio.Event()
+
+    def end_sessions(self) -> None:
+        """End the sessions once what they have to say is said."""
+        self._closing.set()
 
     async def Invoke(self, request: pb.InvokeRequest, context: Context) -> pb.InvokeReply:  # noqa: N802
         """Run a service once."""
         async with self._answering(request, context):
-            reply = await self._node.handle(self._call(request, context, stream=False))
-            return pb.InvokeReply(
-                result=self._encode(reply.value), timings=encode_timings(reply.timings)
+            return self._exchange.reply_of(
+                await self._node.handle(self._call(request, context, stream=False))
             )
         raise AssertionError  # an aborted call does not come here
 
@@ -62,10 +63,23 @@ class NodeServicer(GeneratedServicer):
             chunks: Chunks = reply.value
             try:
                 async for chunk in chunks:
-                    yield pb.StreamReply(chunk=self._encode(chunk))
+                    yield pb.StreamReply(chunk=self._exchange.payload_of(chunk))
             finally:
                 await chunks.aclose()
             yield pb.StreamReply(end=encode_timings(chunks.timings))
+
+    # As a coroutine it reads and writes at its own pace; the stubs know generators alone.
+    async def Session(  # type: ignore[override]  # noqa: N802
+        self, requests: object, context: Context
+    ) -> None:
+        """Carry many calls until the caller or the node goes away."""
+        session = NodeSession(self._exchange, context, self._longest)
+        try:
+            await session.run(self._closing)
+        except asyncio.CancelledError:
+            return  # cut by the caller or by the end of the server: nobody hears a status
+        except WireError as error:
+            await self._abort(context, error)
 
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.NodeReport:  # noqa: N802
         """Say what the node is and how busy."""
@@ -83,15 +97,7 @@ class NodeServicer(GeneratedServicer):
     def _call(self, request: pb.InvokeRequest, context: Context, *, stream: bool) -> Call:
         # A tool that sets no timeout in the message may have set one on the RPC.
         seconds = context.time_remaining() or DEFAULT_DEADLINE
-        call = decode_call(request, self._node.tier, stream, seconds, self._clock)
-        if request.ByteSize() > self._max_bytes:  # measured as its caller does: JSON is longer
-            check_size(pack(call.arguments), self._max_bytes)
-        return call
-
-    def _encode(self, value: Any) -> pb.Payload:
-        packed = pack(value)
-        check_size(packed, self._max_bytes)
-        return encode(packed)
+        return self._exchange.call_of(request, seconds, stream=stream)
 
     @asynccontextmanager
     async def _answering(self, request: pb.InvokeRequest, context: Context) -> AsyncIterator[None]:
@@ -102,20 +108,12 @@ class NodeServicer(GeneratedServicer):
         """
         try:
             yield
-        except CallError as error:
-            await self._abort(request, context, error)
-        except asyncio.CancelledError:
-            await self._abort(request, context, Cancelled())
-            raise
         except GeneratorExit:
             raise
-        except Exception as error:
-            kind = type(error).__name__
-            _log.error("a call failed in the node itself: %s at %s", kind, frames_of(error))
-            await self._abort(request, context, WireError())
+        except (Exception, asyncio.CancelledError) as error:
+            await self._abort(context, self._exchange.error_of(error, request))
+            raise
 
-    async def _abort(self, request: pb.InvokeRequest, context: Context, error: CallError) -> None:
-        error.node = error.node or self._node.name
-        error.call_id = error.call_id or call_id_of(request)
+    async def _abort(self, context: Context, error: CallError) -> None:
         code, sentence, trailer = status_of(error)
         await context.abort(code, sentence, trailer)

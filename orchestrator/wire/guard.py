@@ -26,7 +26,7 @@ def let_out(call: Call, clearance: Clearance, max_bytes: int = MAX_CALL_BYTES) -
         raise PrivacyRefused(
             f"label {call.label} of the call is above clearance {clearance}", call_id=call.id
         )
-    packed = pack(call.arguments)
+    packed: Packed = call.packed or pack(call.arguments)
     if not call.label.covers(packed.label):
         raise PrivacyRefused(
             f"the call is labelled {call.label} and carries a value labelled {packed.label}",

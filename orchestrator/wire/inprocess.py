@@ -1,7 +1,6 @@
 """The channel to a node in this process: the same guard and the same checks, no bytes."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 
 from orchestrator.core.call import Call, Chunks, Reply
@@ -31,9 +30,9 @@ class InProcessChannel:
     async def send(self, call: Call) -> Reply:
         """Run a call on the node; see `Channel.send`."""
         packed = let_out(call, self._clearance, self._max_bytes)
-        reply = await self._handler.handle(replace(call, arguments=unpack(packed)))
+        reply = await self._handler.handle(call.unpacked_as(unpack(packed)))
         if not call.stream:
-            return replace(reply, value=self._detached(reply.value))
+            return Reply(self._detached(reply.value), reply.timings)
         chunks: Chunks = reply.value
         return Reply(Chunks(self._stream(chunks), lambda: chunks.timings))
 

@@ -1,6 +1,10 @@
 """Calls, labels and reports as messages and back."""
 
 import re
+import struct
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
 
 from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Clock, Deadline
@@ -12,7 +16,19 @@ from protos.isthmus.v1 import node_pb2 as pb
 
 _CALL_ID = re.compile(r"[0-9a-f]{16}")
 _TRACE_PARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_CREDIT = struct.Struct("<I")
 _STATES: tuple[State, ...] = ("starting", "ready", "draining", "blocked")
+
+
+M = TypeVar("M", bound=Message)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """Return bytes as a message; raise WireError if they are none."""
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise WireError(f"bytes that should be a {kind.__name__} are none") from None
 
 
 def encode_call(call: Call, packed: Packed) -> pb.InvokeRequest:
@@ -25,6 +41,7 @@ def encode_call(call: Call, packed: Packed) -> pb.InvokeRequest:
         label=pb.Label(level=_level_number(call.label.level), categories=call.label.categories),
         timeout_us=max(int(call.deadline.left() * 1e6), 1),  # 0 would leave it to the node
         attempt=call.attempt,
+        depth=call.depth,
         arguments=encode(packed),
     )
 
@@ -61,6 +78,7 @@ def decode_call(
         placement=Placement(tier),
         stream=stream,
         attempt=message.attempt or 1,
+        depth=message.depth,
     )
 
 
@@ -92,6 +110,18 @@ def decode_timings(message: pb.Timings) -> Timings:
     )
 
 
+def encode_credit(count: int) -> bytes:
+    """Return the bytes of a stream that were read as the body of a frame."""
+    return _CREDIT.pack(count)
+
+
+def decode_credit(body: bytes) -> int:
+    """Return the body of a frame as bytes that were read; raise WireError if it is none."""
+    if len(body) != _CREDIT.size:
+        raise WireError("a credit frame has a body of another length")
+    return int(_CREDIT.unpack(body)[0])
+
+
 def encode_report(report: NodeReport) -> pb.NodeReport:
     """Return a node's report as a message."""
     clearance = report.clearance
@@ -120,7 +150,12 @@ def encode_report(report: NodeReport) -> pb.NodeReport:
             for service in report.services
         ],
         models=[
-            pb.ModelReport(name=model.name, version=model.version, device=model.device)
+            pb.ModelReport(
+                name=model.name,
+                version=model.version,
+                device=model.device,
+                batched=model.batched,
+            )
             for model in report.models
         ],
     )
@@ -149,7 +184,7 @@ def decode_report(message: pb.NodeReport) -> NodeReport:
             ServiceReport(s.name, s.version, s.signature, s.stream, s.service_us / 1e3)
             for s in message.services
         ),
-        models=tuple(ModelReport(m.name, m.version, m.device) for m in message.models),
+        models=tuple(ModelReport(m.name, m.version, m.device, m.batched) for m in message.models),
     )
 
 

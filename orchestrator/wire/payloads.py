@@ -120,8 +120,11 @@ class _Packing:
 
     def plain(self, value: Any) -> Any:
         self.size += 8
-        if type(value) is str:
+        kind = type(value)
+        if kind is str:
             return self._text(value)
+        if kind is float or kind is bool:
+            return value
         if value is None or (isinstance(value, int | float) and not isinstance(value, Enum)):
             return self._number(value)
         self._depth += 1
@@ -132,6 +135,8 @@ class _Packing:
         return plain
 
     def _plain_structure(self, value: Any) -> Any:
+        if type(value) is dict:
+            return {self._key(key): self.plain(part) for key, part in value.items()}
         if isinstance(value, np.ndarray):
             return {"$tensor": self._attach_array(value)}
         if isinstance(value, bytes | bytearray | memoryview):

@@ -52,8 +52,13 @@ _FOREIGN: dict[grpc.StatusCode, type[CallError]] = {
 
 def status_of(error: CallError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
     """Return an error's gRPC code, what strangers may read, and its trailer."""
-    kind = next((known for known in type(error).__mro__ if known in TABLE), errors.WireError)
-    code = TABLE[kind]
+    kind = _kind_of(error)
+    return TABLE[kind], kind.public, ((DETAILS, encode_error(error)),)
+
+
+def encode_error(error: CallError) -> bytes:
+    """Return an error as a google.rpc.Status."""
+    kind = _kind_of(error)
     words = {"call_id": error.call_id, "node": error.node}
     if error.shareable:
         words["detail"] = str(error)
@@ -62,8 +67,18 @@ def status_of(error: CallError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, 
     words = {key: _cut(word) for key, word in words.items()}
     details = AnyMessage()
     details.Pack(ErrorInfo(reason=kind.code, domain=DOMAIN, metadata=words))
-    status = Status(code=code.value[0], message=kind.public, details=[details])
-    return code, kind.public, ((DETAILS, status.SerializeToString()),)
+    status = Status(code=TABLE[kind].value[0], message=kind.public, details=[details])
+    return bytes(status.SerializeToString())
+
+
+def decode_error(data: bytes, node: str) -> CallError:
+    """Return a google.rpc.Status as one of our errors; WireError if it is none of them."""
+    info = _parse(data)
+    return _ours(info, node) if info else errors.WireError(f"{node}: an unknown error", node=node)
+
+
+def _kind_of(error: CallError) -> type[CallError]:
+    return next((known for known in type(error).__mro__ if known in TABLE), errors.WireError)
 
 
 def error_of(failure: grpc.aio.AioRpcError, node: str) -> CallError:
@@ -89,6 +104,11 @@ def error_of(failure: grpc.aio.AioRpcError, node: str) -> CallError:
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return EndpointUnavailable(f"{node} went away during the call", sent=True, node=node)
     return errors.WireError(f"{node}: {code.name}", node=node)
+
+
+def is_ours(failure: grpc.aio.AioRpcError) -> bool:
+    """Say whether a node told of a failure itself, or is none of this version."""
+    return failure.code() is grpc.StatusCode.UNIMPLEMENTED or _error_info(failure) is not None
 
 
 def _ours(info: ErrorInfo, node: str) -> CallError:

@@ -41,9 +41,14 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 
 
+def longest_message(max_bytes: int) -> int:
+    """Return how long the message of a call of that size may be."""
+    return 2 * max_bytes + 2**20  # JSON escapes may lengthen text, an envelope surrounds it
+
+
 def message_limits(max_bytes: int) -> list[tuple[str, int]]:
     """Return the gRPC options that let calls of this size pass."""
-    limit = 2 * max_bytes + 2**20  # JSON escapes may lengthen text, an envelope surrounds it
+    limit = longest_message(max_bytes)
     return [("grpc.max_send_message_length", limit), ("grpc.max_receive_message_length", limit)]
 
 
@@ -79,7 +84,7 @@ class UnaryChannel:
     async def send(self, call: Call) -> Reply:
         """Send a call and return the answer; see `Channel.send`."""
         request = encode_call(call, let_out(call, self._clearance, self._max_bytes))
-        stub = await self._connected(min(CONNECT_SECONDS, call.deadline.left()))
+        stub = await self.connected(min(CONNECT_SECONDS, call.deadline.left()))
         if call.stream:
             timings: list[Timings] = []
             chunks = self._chunks(stub, request, call.deadline.left(), timings)
@@ -106,14 +111,14 @@ class UnaryChannel:
 
     async def describe(self) -> NodeReport:
         """Ask the node what it is and how busy."""
-        stub = await self._connected(CONNECT_SECONDS)
+        stub = await self.connected(CONNECT_SECONDS)
         with self._failing():
             message = await stub.Describe(pb.DescribeRequest(), timeout=_DESCRIBE_SECONDS)
         return decode_report(message)
 
     async def watch(self, interval: float) -> AsyncGenerator[NodeReport, None]:
         """Follow the node's reports."""
-        stub = await self._connected(CONNECT_SECONDS)
+        stub = await self.connected(CONNECT_SECONDS)
         rpc = stub.Watch(pb.WatchRequest(interval_us=int(interval * 1e6)))
         try:
             with self._failing():
@@ -139,7 +144,7 @@ class UnaryChannel:
                 raise EndpointUnavailable(f"{self._address} was closed", sent=True) from None
             raise
 
-    async def _connected(self, seconds: float) -> "NodeAsyncStub":
+    async def connected(self, seconds: float) -> "NodeAsyncStub":
         """Return the stub once there is a connection, so that a failure before is known as such.
 
         Raises:

@@ -34,6 +34,7 @@ from orchestrator.testing import fake_model, listening, running_node
 from orchestrator.wire.channel import Channel
 from orchestrator.wire.inprocess import InProcessChannel
 from orchestrator.wire.security import client_credentials
+from orchestrator.wire.session import SessionChannel
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import PUBLIC, Clearance, Label, Level
 
@@ -68,9 +69,10 @@ class Held:
     def __init__(self) -> None:
         self.runs: list[tuple[int, threading.Event]] = []
         self.ended: list[str] = []
+        self.warm = False
 
     def run(self, batch: Batch, stop: Stop) -> Batch:
-        if batch["x"].any():  # the warm-up is of zeros
+        if self.warm:
             gate = threading.Event()
             self.runs.append((len(batch["x"]), gate))
             stop.on_request(gate.set)
@@ -190,6 +192,10 @@ SERVICES = (
 )  # fmt: skip
 
 
+WAYS = ["in process", "unary", "session", "unary, mtls", "session, mtls"]
+WIRES = WAYS[1:]
+
+
 @dataclass
 class Way:
     """A channel, the node behind it, and how to make another one to it."""
@@ -223,7 +229,7 @@ class Way:
         return caught.value
 
 
-@pytest.fixture(params=["in process", "grpc", "mtls"])
+@pytest.fixture(params=WAYS)
 async def way(
     request: pytest.FixtureRequest, certificates: Any, tmp_path: Path
 ) -> AsyncIterator[Way]:
@@ -232,6 +238,7 @@ async def way(
     fake_model(tmp_path, "slow", specs[:1], specs[1:])
     held.runs.clear()
     held.ended.clear()
+    held.warm = False
     closed.clear()
     seen.clear()
     async with AsyncExitStack() as stack:
@@ -239,8 +246,9 @@ async def way(
         node = await stack.enter_async_context(
             running_node("edge", *SERVICES, store=tmp_path, models=models, clearance=NODE)
         )
+        held.warm = True
         stack.callback(held.let_go)
-        tls = certificates.node if request.param == "mtls" else None
+        tls = certificates.node if request.param.endswith("mtls") else None
         address = ""
         if request.param != "in process":
             address = await stack.enter_async_context(listening(node, Binding(tls=tls)))
@@ -249,7 +257,8 @@ async def way(
             if not address:
                 return InProcessChannel(node, clearance, **options)
             credentials = client_credentials(certificates.caller) if tls else None
-            channel = UnaryChannel(address, clearance, credentials, **options)
+            kind = SessionChannel if request.param.startswith("session") else UnaryChannel
+            channel = kind(address, clearance, credentials, **options)
             stack.push_async_callback(channel.aclose)
             return channel
 
@@ -305,7 +314,7 @@ async def test_more_than_80_mib_is_invalid_input_with_a_cure(way: Way) -> None:
     assert seen == []
 
 
-@pytest.mark.parametrize("way", ["grpc", "mtls"], indirect=True)
+@pytest.mark.parametrize("way", WIRES, indirect=True)
 async def test_a_result_of_more_than_80_mib_is_refused_with_a_cure(way: Way) -> None:
     error = await way.refused(way.call(grow, count=81 * MIB), CallError)
     assert "max_call_mib" in str(error)
@@ -330,7 +339,7 @@ async def test_text_of_any_length_and_script_arrives(way: Way) -> None:
         assert await way.value(text_of, text=text) == text
 
 
-@pytest.mark.parametrize("way", ["in process", "grpc", "mtls"], indirect=True)
+@pytest.mark.parametrize("way", WAYS, indirect=True)
 async def test_text_that_is_no_unicode_is_refused_on_every_channel(way: Way) -> None:
     await way.refused(way.call(text_of, text="\ud800"), InvalidInput)
 
@@ -575,6 +584,7 @@ async def test_reports_that_nobody_reads_any_more_are_given_up(way: Way) -> None
 async def test_nothing_is_left_behind_by_calls_of_all_kinds(way: Way) -> None:
     """Ended, failed, cancelled and half-read calls leave no task, no place and no slot."""
     await way.channel.describe()
+    await way.value(text_of, text="x")  # a session lives on between calls
     await asyncio.sleep(0.05)
     before = len(asyncio.all_tasks())
     for _ in range(10):

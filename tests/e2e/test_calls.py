@@ -101,7 +101,8 @@ async def test_a_failed_body_names_the_exceptions_class_the_node_and_the_call(
         with pytest.raises(ServiceFailed) as caught:
             await shop.fail.aio("it")
     error = caught.value
-    assert (error.exception, error.node) == ("ValueError", "kitchen")
+    assert (error.exception, error.node) == ("ValueError", "edge-1")
+    assert "kitchen has the frames in its log" in str(error)
     assert f"fail failed in call {error.call_id}: ValueError at" in edge.output
     assert "shop.py" in edge.output
 

@@ -634,11 +634,38 @@ async def test_a_tier_that_the_settings_do_not_name_is_said_to_be_missing() -> N
 
 
 @pytest.mark.parametrize(
-    "given", [{"cloud_zone": "gpu.example"}, {"cloud_zone": "x:y"}, {"edge_nodes": "gpu.example"}]
+    "given",
+    [
+        {"cloud_zone": "gpu.example"},
+        {"cloud_zone": "x:y"},
+        {"edge_nodes": "gpu.example"},
+        {"edge_nodes": ["gpu.example:99999"]},
+    ],
 )
 async def test_nodes_that_are_written_wrong_are_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(OrchestratorError):
+    with pytest.raises(SettingsError, match="write host:port"):
         async with EdgeCloudOrchestrator(**given, insecure=True, app=[]):
+            pytest.fail("it opened")
+
+
+@pytest.mark.parametrize("given", [{"edge_nodes": 3}, {"edge_nodes": [3]}, {"cloud_zone": 3}])
+def test_nodes_of_another_type_are_refused_with_what_to_give(given: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="take addresses such as .* not int"):
+        EdgeCloudOrchestrator(**given)
+
+
+@pytest.mark.parametrize("given", [{}, {"edge_nodes": []}, {"edge_nodes": (), "cloud_zone": ""}])
+def test_an_orchestrator_of_named_nodes_without_any_is_not_embedded_in_silence(
+    given: dict[str, Any],
+) -> None:
+    with pytest.raises(SettingsError, match=r"give edge_nodes= or cloud_zone=, or use Orchestrat"):
+        EdgeCloudOrchestrator(**given)
+
+
+@pytest.mark.parametrize("given", [3, ["isthmus.yaml"]])
+def test_settings_of_another_type_are_refused_with_what_to_give(given: Any) -> None:
+    with pytest.raises(SettingsError, match="takes a settings file, Settings, or a mapping of"):
+        with Orchestrator(given):
             pytest.fail("it opened")
 
 
@@ -672,7 +699,7 @@ def test_a_bound_service_goes_through_its_own_orchestrator_while_that_is_open() 
 
 
 def test_an_orchestrators_decorators_serve_classes_and_take_options() -> None:
-    own = EdgeCloudOrchestrator(app=[])
+    own = Orchestrator(app=[])
 
     @own.cloud_service(overflow="edge")
     class Ranker:
@@ -824,3 +851,36 @@ def test_the_clearances_of_the_embedded_nodes_are_those_of_the_design() -> None:
         assert [verdict.reason for verdict in decision.refused] == [
             "label sensitive is above clearance internal"
         ]
+
+
+HALF_READ = """
+from collections.abc import Iterator
+from orchestrator import Orchestrator, edge_service
+
+@edge_service
+def numbers(to: int) -> Iterator[int]:
+    yield from range(to)
+
+with Orchestrator(app=[numbers]):
+    stream = numbers(100)
+    print(next(stream))
+"""
+
+
+def test_a_stream_that_was_left_half_read_is_closed_in_silence() -> None:
+    command = [sys.executable, "-c", HALF_READ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@edge_service
+async def pause(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+async def test_waiting_bodies_side_by_side_are_not_taken_for_a_queue() -> None:
+    async with Orchestrator(app=[pause]):
+        calls = [pause.options(deadline="5s")(0.5) for _ in range(100)]
+        assert await asyncio.gather(*calls) == [0.5] * 100
+        assert await asyncio.gather(*(pause.options(deadline="5s")(0.5) for _ in range(100)))

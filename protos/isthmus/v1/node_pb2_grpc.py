@@ -54,6 +54,11 @@ class NodeStub(object):
                 request_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.WatchRequest.SerializeToString,
                 response_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.NodeReport.FromString,
                 _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/isthmus.v1.Node/Session',
+                request_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.SerializeToString,
+                response_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.FromString,
+                _registered_method=True)
 
 
 class NodeServicer(object):
@@ -87,6 +92,13 @@ class NodeServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Session(self, request_iterator, context):
+        """Carries many numbered calls over one stream; what frames are stands at SessionMessage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +121,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.WatchRequest.FromString,
                     response_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.NodeReport.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.FromString,
+                    response_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +236,33 @@ class Node(object):
             '/isthmus.v1.Node/Watch',
             protos_dot_isthmus_dot_v1_dot_node__pb2.WatchRequest.SerializeToString,
             protos_dot_isthmus_dot_v1_dot_node__pb2.NodeReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/isthmus.v1.Node/Session',
+            protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.SerializeToString,
+            protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.FromString,
             options,
             channel_credentials,
             insecure,

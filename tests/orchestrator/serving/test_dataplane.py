@@ -500,3 +500,18 @@ async def test_what_was_measured_adds_up(node_with: Any, call_of: MakeCall) -> N
         timings = (await node.handle(call_of(slow, clock=clock_of_slow))).timings
     assert timings.node_ms == timings.service_ms == pytest.approx(250)
     assert (timings.queue_ms, timings.waiting) == (0, 0)
+
+
+@edge_service(inline=True)
+def late() -> str:
+    clock_of_slow.turn(5.0)
+    return "late"
+
+
+async def test_a_value_that_comes_after_the_deadline_is_no_answer(
+    node_with: Any, call_of: MakeCall
+) -> None:
+    async with node_with(late, clock=clock_of_slow) as node:
+        assert (await node.handle(call_of(late, seconds=6.0, clock=clock_of_slow))).value == "late"
+        with pytest.raises(DeadlineExceeded):
+            await node.handle(call_of(late, seconds=4.0, clock=clock_of_slow))

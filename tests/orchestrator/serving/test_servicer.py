@@ -336,3 +336,20 @@ async def test_no_interval_of_a_stranger_makes_a_node_spin_or_fail(
         await watch.read()
         assert asyncio.get_running_loop().time() - began > 0.02
     watch.cancel()
+
+
+@pytest.mark.parametrize("method", ["Invoke", "Stream"])
+async def test_bytes_that_are_no_message_are_refused_in_our_own_words(
+    stub: Any, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with grpc.aio.insecure_channel(stub.address) as channel:
+        make: Any = channel.unary_unary if method == "Invoke" else channel.unary_stream
+        failure = await refused(first(make(f"/isthmus.v1.Node/{method}")(b"\xff\xff\xff")))
+    assert failure.code() is grpc.StatusCode.INTERNAL
+    assert failure.details() == "The message could not be understood."
+    assert "DecodeError" not in caplog.text
+
+
+async def first(rpc: Any) -> Any:
+    """Await an answer, or the first one of a stream."""
+    return await (rpc if hasattr(rpc, "__await__") else rpc.read())

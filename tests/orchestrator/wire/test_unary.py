@@ -67,6 +67,9 @@ class Stranger(NodeServicer):
     async def Watch(self, request: Any, context: Any) -> Any:
         yield await self.answer(context)
 
+    async def Session(self, requests: Any, context: Any) -> Any:
+        yield await self.answer(context)
+
 
 @asynccontextmanager
 async def channel_to(

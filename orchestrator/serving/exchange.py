@@ -1,0 +1,78 @@
+"""What both faces of a node share: messages to calls, values to payloads, failures to errors."""
+
+import asyncio
+import logging
+import time
+
+from orchestrator.core.call import Call, Reply
+from orchestrator.core.deadline import Clock
+from orchestrator.core.errors import CallError, Cancelled, WireError
+from orchestrator.serving.failures import frames_of
+from orchestrator.serving.node import Node
+from orchestrator.wire.guard import check_size
+from orchestrator.wire.messages import call_id_of, decode_call, encode_timings
+from orchestrator.wire.payloads import encode, pack
+from protos.isthmus.v1 import node_pb2 as pb
+
+_log = logging.getLogger("isthmus.node")
+
+
+class Exchange:
+    """Translates between the messages of the wire and the calls of one node.
+
+    Args:
+        node: The node.
+        max_bytes: The most that the arguments or the result of a call may carry.
+        clock: The node's clock.
+    """
+
+    def __init__(self, node: Node, max_bytes: int, clock: Clock = time.monotonic) -> None:
+        self.node = node
+        self._max_bytes = max_bytes
+        self._clock = clock
+
+    def call_of(self, request: pb.InvokeRequest, seconds: float, *, stream: bool) -> Call:
+        """Return a message as a call.
+
+        Args:
+            request: The message.
+            seconds: How long it may take if it does not say.
+            stream: Whether its answer is a stream.
+
+        Raises:
+            CallError: It makes no sense, or is too large.
+        """
+        if not request.service:
+            raise WireError("a message names no service")
+        call = decode_call(request, self.node.tier, stream, seconds, self._clock)
+        if request.ByteSize() > self._max_bytes:  # measured as its caller does: JSON is longer
+            check_size(pack(call.arguments), self._max_bytes)
+        return call
+
+    def payload_of(self, value: object) -> pb.Payload:
+        """Return a result as a message; raise InvalidInput if it is too large."""
+        packed = pack(value)
+        check_size(packed, self._max_bytes)
+        return encode(packed)
+
+    def reply_of(self, reply: Reply) -> pb.InvokeReply:
+        """Return an answer as a message; raise InvalidInput if it is too large."""
+        return pb.InvokeReply(
+            result=self.payload_of(reply.value), timings=encode_timings(reply.timings)
+        )
+
+    def error_of(self, error: BaseException, request: pb.InvokeRequest) -> CallError:
+        """Return what a caller may hear of a failure, naming node and call."""
+        ours = self._ours(error)
+        ours.node = ours.node or self.node.name
+        ours.call_id = ours.call_id or call_id_of(request)
+        return ours
+
+    def _ours(self, error: BaseException) -> CallError:
+        if isinstance(error, CallError):
+            return error
+        if isinstance(error, asyncio.CancelledError):
+            return Cancelled()
+        kind = type(error).__name__
+        _log.error("a call failed in the node itself: %s at %s", kind, frames_of(error))
+        return WireError()

@@ -1,0 +1,166 @@
+import itertools
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.errors import WireError
+from orchestrator.wire.frames import PART_BYTES, Assembler, Frame, Kind, decode_frames, encode_frame
+
+HEADER = len(encode_frame(Kind.CALL, 1))
+numbers = st.integers(0, 2**64 - 1)
+frames = st.tuples(st.sampled_from(Kind), numbers, st.binary(max_size=200))
+whole_frames = st.tuples(
+    st.sampled_from([kind for kind in Kind if kind is not Kind.PART]),
+    numbers,
+    st.binary(max_size=200),
+)
+
+
+def message(*parts: tuple[Kind, int, bytes]) -> bytes:
+    return b"".join(encode_frame(*part) for part in parts)
+
+
+def taken(work: Callable[[], object]) -> int:
+    """Return the most bytes that some work held."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.lists(frames))
+def test_frames_come_out_as_they_went_in(sent: list[tuple[Kind, int, bytes]]) -> None:
+    assert list(decode_frames(message(*sent))) == sent
+
+
+@given(st.binary(max_size=2000) | st.lists(frames).map(lambda sent: message(*sent)), st.data())
+def test_any_bytes_are_frames_or_a_wire_error(data: bytes, draw: st.DataObject) -> None:
+    damaged = bytearray(data)
+    for place in draw.draw(st.lists(st.integers(0, max(len(data) - 1, 0)), max_size=3)):
+        if damaged:
+            damaged[place] = draw.draw(st.integers(0, 255))
+    try:
+        got = list(Assembler(500).whole(bytes(damaged)))
+    except WireError:
+        return
+    assert all(isinstance(kind, Kind) for kind, _, _ in got)
+    assert sum(HEADER + len(body or b"") for _, _, body in got) <= len(damaged)
+
+
+@given(frames, st.data())
+def test_a_message_that_ends_inside_of_a_frame_is_a_wire_error(
+    frame: tuple[Kind, int, bytes], draw: st.DataObject
+) -> None:
+    data = message(frame)
+    assert list(decode_frames(data)) == [frame]  # the positive control
+    with pytest.raises(WireError):
+        list(decode_frames(data[: draw.draw(st.integers(1, len(data) - 1))]))
+
+
+@pytest.mark.parametrize("code", [0, 10, 255])
+def test_a_frame_of_an_unknown_kind_is_a_wire_error(code: int) -> None:
+    data = bytearray(encode_frame(Kind.CALL, 1, b"x"))
+    data[4] = code
+    with pytest.raises(WireError):
+        list(decode_frames(bytes(data)))
+
+
+def test_the_frames_before_a_damaged_one_are_not_lost() -> None:
+    heard = decode_frames(encode_frame(Kind.CALL, 1, b"x") + b"?")
+    assert next(heard) == (Kind.CALL, 1, b"x")
+    with pytest.raises(WireError):
+        next(heard)
+
+
+def test_a_header_that_promises_4_gib_takes_no_memory() -> None:
+    def claim() -> None:
+        with pytest.raises(WireError):
+            list(Assembler(1000).whole(b"\xff" * 4 + encode_frame(Kind.PART, 1)[4:]))
+
+    assert taken(claim) < 100_000
+
+
+def in_parts(number: int, kind: Kind, body: bytes, cuts: list[int]) -> Iterator[bytes]:
+    edges = [0, *sorted({cut % len(body) for cut in cuts} - {0}), len(body)]
+    pieces = [body[a:b] for a, b in itertools.pairwise(edges)]
+    for piece in pieces[:-1]:
+        yield encode_frame(Kind.PART, number, piece)
+    yield encode_frame(kind, number, pieces[-1])
+
+
+@given(
+    st.binary(min_size=1, max_size=1000),
+    st.lists(st.integers(0, 1000)),
+    st.lists(st.lists(whole_frames, max_size=2), max_size=20),
+    st.data(),
+)
+def test_a_body_in_parts_arrives_whole_and_small_frames_pass_between_its_parts(
+    body: bytes, cuts: list[int], between: list[list[tuple[Kind, int, bytes]]], draw: st.DataObject
+) -> None:
+    small = [[frame for frame in group if frame[1] != 7] for group in between]
+    pieces = list(in_parts(7, Kind.RESULT, body, cuts))
+    assembler = Assembler(1000)
+    got: list[Frame] = []
+    expected: list[Frame] = []
+    for index, piece in enumerate(pieces):
+        group = small[index] if index < len(small) else []
+        expected += group
+        got += assembler.whole(message(*group) + piece)
+    assert got == [*expected, (Kind.RESULT, 7, body)]
+
+
+@given(st.integers(2, 400), st.lists(st.integers(0, 400), max_size=3))
+def test_a_body_of_exactly_the_most_passes_and_one_byte_more_does_not(
+    most: int, cuts: list[int]
+) -> None:
+    for size, passes in ((most, True), (most + 1, False)):
+        body = b"x" * size
+        data = b"".join(in_parts(1, Kind.CALL, body, [1, *cuts]))
+        assert list(Assembler(most).whole(data)) == [(Kind.CALL, 1, body if passes else None)]
+
+
+def test_a_body_that_is_too_large_is_not_kept_and_the_next_one_arrives() -> None:
+    assembler = Assembler(PART_BYTES)
+    part = encode_frame(Kind.PART, 1, bytes(PART_BYTES))
+
+    def flood() -> None:
+        for _ in range(50):
+            assert list(assembler.whole(part)) == []
+
+    assert taken(flood) < 4 * PART_BYTES
+    assert list(assembler.whole(message((Kind.CALL, 1, b"end")))) == [(Kind.CALL, 1, None)]
+    after = message((Kind.PART, 2, b"a"), (Kind.CALL, 2, b"b"))
+    assert list(assembler.whole(after)) == [(Kind.CALL, 2, b"ab")]
+
+
+def test_a_body_that_was_given_up_for_another_one_is_forgotten() -> None:
+    assembler = Assembler(1000)
+    data = message((Kind.PART, 1, b"old"), (Kind.PART, 2, b"n"), (Kind.CALL, 2, b"ew"))
+    assert list(assembler.whole(data)) == [(Kind.CALL, 2, b"new")]
+    assert list(assembler.whole(message((Kind.CANCEL, 1, b"")))) == [(Kind.CANCEL, 1, b"")]
+
+
+def test_a_cancel_ends_a_body_that_is_half_there() -> None:
+    assembler = Assembler(1000)
+    heard = list(assembler.whole(message((Kind.PART, 1, b"half"), (Kind.CANCEL, 1, b""))))
+    assert [(kind, number) for kind, number, _ in heard] == [(Kind.CANCEL, 1)]
+    after = message((Kind.CALL, 1, b"new"))
+    assert list(assembler.whole(after)) == [(Kind.CALL, 1, b"new")]
+
+
+@pytest.mark.parametrize("part", [b"", b"xy"])
+def test_tiny_parts_take_no_more_memory_than_a_body_may_have(part: bytes) -> None:
+    assembler = Assembler(100_000)
+    parts = encode_frame(Kind.PART, 1, part) * 50_000
+
+    def read() -> None:
+        with suppress(WireError):  # to refuse them is right, too
+            list(assembler.whole(parts))
+
+    assert taken(read) < 350_000

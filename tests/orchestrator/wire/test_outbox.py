@@ -1,0 +1,406 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.testing import ManualClock
+from orchestrator.wire.frames import PART_BYTES, Assembler, Frame, Kind, decode_frames
+from orchestrator.wire.outbox import Outbox
+
+SMALL = 64 * 1024
+"""Larger bodies travel in parts."""
+
+
+class Writer:
+    """The stream under an outbox; while it is held, the other side does not read."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self._open = asyncio.Event()
+        self._open.set()
+        self._once = False
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+    def pass_one(self) -> None:
+        self._open.set()
+        self._once = True
+
+    async def write(self, message: bytes) -> None:
+        self.messages.append(message)
+        await self._open.wait()
+        if self._once:
+            self._once = False
+            self._open.clear()
+
+    def frames(self) -> list[list[tuple[Kind, int, bytes]]]:
+        return [list(decode_frames(message)) for message in self.messages]
+
+    def whole(self) -> list[Frame]:
+        assembler = Assembler(2**30)
+        return [frame for message in self.messages for frame in assembler.whole(message)]
+
+
+class Ticking(ManualClock):
+    """A clock that moves a little with every look at it."""
+
+    def __call__(self) -> float:
+        self.turn(0.0001)
+        return self.now
+
+
+class Running:
+    """An outbox that runs."""
+
+    def __init__(self, outstanding: int) -> None:
+        self.outstanding = outstanding
+        self.writer = Writer()
+        self.clock = Ticking()
+        self.box = Outbox(self.writer.write, lambda: self.outstanding, self.clock)
+        self.task = asyncio.create_task(self.box.run())
+
+    async def turn(self, count: int = 20) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    async def has_room(self) -> bool:
+        waiting = asyncio.create_task(self.box.room())
+        await self.turn(5)
+        done = waiting.done()
+        waiting.cancel()
+        return done
+
+
+@pytest.fixture
+async def started() -> AsyncIterator[Callable[..., Running]]:
+    made: list[Running] = []
+
+    def start(outstanding: int = 1000) -> Running:
+        made.append(Running(outstanding))
+        return made[-1]
+
+    yield start
+    for running in made:
+        running.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await running.task
+
+
+Start = Callable[..., Running]
+
+
+async def test_all_that_is_ready_in_one_tick_goes_in_one_message(started: Start) -> None:
+    running = started()
+    for number in range(1, 11):
+        running.box.put(Kind.CALL, number, b"body")
+    await running.turn()
+    assert running.writer.frames() == [[(Kind.CALL, number, b"body") for number in range(1, 11)]]
+
+
+async def test_a_frame_that_is_alone_does_not_wait_for_others(started: Start) -> None:
+    running = started()
+    await running.turn()
+    running.box.put(Kind.CALL, 1, b"x")
+    await running.turn(3)
+    assert running.writer.whole() == [(Kind.CALL, 1, b"x")]
+
+
+async def test_after_a_pause_a_frame_goes_at_once_however_many_calls_are_under_way(
+    started: Start,
+) -> None:
+    running = started(outstanding=1000)
+    for number in (1, 2, 3):
+        running.box.put(Kind.CALL, number)
+        await running.turn(3)
+        assert len(running.writer.messages) == number
+        running.clock.turn(1)
+
+
+async def test_in_a_busy_moment_frames_of_some_ticks_share_a_message(started: Start) -> None:
+    running = started(outstanding=1000)
+    running.box.put(Kind.CALL, 1)
+    await running.turn()
+    for number in (2, 3, 4):
+        running.box.put(Kind.CALL, number)
+        await running.turn(1)
+    await running.turn()
+    assert [len(frames) for frames in running.writer.frames()] == [1, 3]
+
+
+async def test_a_frame_that_stays_alone_in_a_busy_moment_goes_soon(started: Start) -> None:
+    running = started(outstanding=1000)
+    running.box.put(Kind.CALL, 1)
+    await running.turn()
+    before = running.clock.now
+    running.box.put(Kind.CALL, 2)
+    while len(running.writer.messages) < 2:
+        await running.turn(1)
+    assert running.clock.now - before < 0.002
+
+
+async def test_frames_that_come_one_by_one_while_many_calls_wait_cost_little_cpu() -> None:
+    async def write(message: bytes) -> None: ...
+
+    costs = []
+    for outstanding in (1, 64):
+        box = Outbox(write, lambda: outstanding)  # noqa: B023  it is called inside of the loop
+        running = asyncio.create_task(box.run())
+        began = time.process_time()
+        for number in range(300):
+            box.put(Kind.RESULT, number, b"x")
+            await asyncio.sleep(0.001)
+        costs.append(time.process_time() - began)
+        running.cancel()
+    assert costs[1] < 4 * costs[0]
+
+
+async def test_a_message_without_frames_is_never_sent(started: Start) -> None:
+    running = started(outstanding=1000)
+    running.box.put(Kind.CALL, 1)
+    await running.turn()
+    running.box.put(Kind.CALL, 2)
+    await running.turn(2)
+    assert running.box.drop(2)
+    await running.turn()
+    assert running.writer.frames() == [[(Kind.CALL, 1, b"")]]
+
+
+async def test_what_becomes_ready_while_a_message_is_written_shares_the_next_one(
+    started: Start,
+) -> None:
+    running = started()
+    running.writer.hold()
+    for number in range(1, 6):
+        running.box.put(Kind.CALL, number)
+        await running.turn()
+    running.writer.release()
+    await running.turn()
+    assert [len(frames) for frames in running.writer.frames()] == [1, 4]
+
+
+async def test_at_most_half_of_the_calls_under_way_go_together(started: Start) -> None:
+    for outstanding, sizes in ((8, [4, 4]), (9, [5, 3]), (1, [1] * 8), (0, [1] * 8)):
+        running = started(outstanding)
+        for number in range(1, 9):
+            running.box.put(Kind.RESULT, number, b"x")
+        await running.turn(40)
+        assert [len(frames) for frames in running.writer.frames()] == sizes
+
+
+async def test_the_ready_chunks_of_one_stream_go_together(started: Start) -> None:
+    running = started(outstanding=1)
+    for index in range(100):
+        running.box.put(Kind.CHUNK, 1, b"%d" % index)
+    await running.turn(300)
+    assert [body for _, _, body in running.writer.whole()] == [b"%d" % i for i in range(100)]
+    assert len(running.writer.messages) <= 50
+
+
+async def test_no_message_is_much_longer_than_a_part(started: Start) -> None:
+    running = started()
+    for number in range(1, 41):
+        running.box.put(Kind.RESULT, number, bytes(SMALL))
+        running.box.put(Kind.RESULT, 100 + number, bytes(5 * PART_BYTES))
+    await running.turn(2000)
+    assert max(map(len, running.writer.messages)) <= 3 * PART_BYTES
+    assert sum(len(body or b"") for _, _, body in running.writer.whole()) == 40 * (
+        SMALL + 5 * PART_BYTES
+    )
+
+
+async def test_a_large_body_goes_in_parts_and_arrives_whole(started: Start) -> None:
+    running = started()
+    for size in (SMALL, SMALL + 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 5):
+        running.writer.messages.clear()
+        body = bytes(range(256)) * (size // 256) + b"!" * (size % 256)
+        running.box.put(Kind.RESULT, 1, body)
+        await running.turn()
+        assert running.writer.whole() == [(Kind.RESULT, 1, body)]
+        assert len(running.writer.messages) == -(-size // PART_BYTES)
+
+
+async def test_a_small_call_waits_for_one_part_of_a_large_one_at_most(started: Start) -> None:
+    running = started()
+    running.writer.hold()
+    running.box.put(Kind.CALL, 1, bytes(40 * PART_BYTES))
+    await running.turn()
+    running.box.put(Kind.CALL, 2, b"small")
+    running.writer.release()
+    await running.turn(200)
+    second = running.writer.frames()[1]
+    assert (Kind.CALL, 2, b"small") in second
+    assert running.writer.whole()[0] == (Kind.CALL, 2, b"small")
+    assert running.writer.whole()[1][:2] == (Kind.CALL, 1)
+
+
+puts = st.lists(
+    st.tuples(
+        st.integers(1, 4),
+        st.sampled_from([0, 1, 50, SMALL - 1, SMALL, SMALL + 1, PART_BYTES, 3 * PART_BYTES]),
+        st.booleans(),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60)
+@given(puts, st.integers(0, 30))
+@example([(1, 0, False), (1, 0, False), (1, SMALL + 1, False)], 1)
+def test_the_frames_of_a_call_arrive_in_order_and_nothing_is_lost(
+    sent: list[tuple[int, int, bool]], outstanding: int
+) -> None:
+    async def send() -> list[Frame]:
+        running = Running(outstanding)
+        for index, (number, size, pause) in enumerate(sent):
+            running.box.put(Kind.CHUNK, number, index.to_bytes(2, "big") + bytes(size))
+            if pause:
+                await running.turn(1)
+        running.box.close()
+        async with asyncio.timeout(20):
+            await running.task
+        return running.writer.whole()
+
+    got = asyncio.run(send())
+    for call in range(1, 5):
+        indexes = [i for i, (number, _, _) in enumerate(sent) if number == call]
+        bodies = [body for _, number, body in got if number == call]
+        assert bodies == [i.to_bytes(2, "big") + bytes(sent[i][1]) for i in indexes]
+    assert len(got) == len(sent)
+
+
+async def test_a_large_chunk_stays_behind_the_small_ones_before_it(started: Start) -> None:
+    running = started(outstanding=1)
+    chunks = [b"first", b"second", bytes(2 * SMALL), b"last"]
+    for chunk in chunks:
+        running.box.put(Kind.CHUNK, 1, chunk)
+    await running.turn()
+    assert [body for _, _, body in running.writer.whole()] == chunks
+
+
+async def test_a_call_dropped_before_it_was_sent_leaves_no_trace(started: Start) -> None:
+    running = started()
+    for number in (1, 2, 3):
+        running.box.put(Kind.CALL, number, b"x")
+    running.box.put(Kind.OPEN, 4, bytes(3 * PART_BYTES))
+    assert running.box.unsent() == {1, 2, 3, 4}
+    assert running.box.drop(2)
+    assert running.box.drop(4)
+    await running.turn()
+    assert [number for _, number, _ in running.writer.whole()] == [1, 3]
+
+
+async def test_a_call_that_was_sent_is_told_apart(started: Start) -> None:
+    running = started()
+    running.writer.hold()
+    running.box.put(Kind.CALL, 1, b"x")
+    await running.turn()
+    running.box.put(Kind.CALL, 2, b"x")
+    assert running.box.unsent() == {2}
+    assert not running.box.drop(1)
+    assert not running.box.drop(77)
+    assert running.box.drop(2)
+    assert running.box.unsent() == frozenset()
+
+
+async def test_a_call_of_which_a_part_was_sent_counts_as_sent_and_its_rest_is_dropped(
+    started: Start,
+) -> None:
+    running = started()
+    running.writer.hold()
+    running.box.put(Kind.CALL, 1, bytes(20 * PART_BYTES))
+    running.box.put(Kind.CALL, 2, bytes(2 * PART_BYTES))
+    await running.turn()
+    assert running.box.unsent() == {2}
+    assert not running.box.drop(1)
+    running.box.put(Kind.CANCEL, 1)
+    running.writer.release()
+    await running.turn()
+    ended = [(kind, number) for kind, number, _ in running.writer.whole()]
+    assert ended == [(Kind.CANCEL, 1), (Kind.CALL, 2)]
+    assert len(running.writer.messages) <= 4
+
+
+async def test_a_dropped_call_gives_its_room_back(started: Start) -> None:
+    running = started()
+    running.writer.hold()
+    running.box.put(Kind.RESULT, 1, b"x")
+    await running.turn()
+    assert await running.has_room()
+    running.box.put(Kind.RESULT, 2, bytes(40 * PART_BYTES))
+    assert not await running.has_room()
+    running.box.drop(2)
+    assert await running.has_room()
+
+
+async def test_there_is_no_room_while_much_waits_and_room_again_after(started: Start) -> None:
+    running = started()
+    running.writer.hold()
+    count = 0
+    while await running.has_room():
+        running.box.put(Kind.RESULT, count := count + 1, bytes(SMALL))
+        assert count < 1000
+    assert 1 <= count * SMALL / 2**20 <= 16
+    running.writer.release()
+    await running.turn(500)
+    assert await running.has_room()
+    assert len(running.writer.whole()) == count
+
+
+async def test_frames_without_a_body_need_room_too(started: Start) -> None:
+    running = started()
+    running.writer.hold()
+    for number in range(600_000):  # 7.8 MB
+        running.box.put(Kind.END, number)
+    assert not await running.has_room()
+
+
+async def test_a_backlog_that_never_ends_does_not_grow(started: Start) -> None:
+    running = started(outstanding=20_000)
+    running.writer.hold()
+    put, backlogs = 0, []
+    for _ in range(100):
+        while await running.has_room():
+            for _ in range(500):
+                running.box.put(Kind.RESULT, put := put + 1, bytes(100))
+        sent = sum(map(len, running.writer.messages))
+        backlogs.append(put * (100 + 13) - sent)
+        running.writer.pass_one()
+        await running.turn(3)
+    assert backlogs[-1] < 1.25 * backlogs[0]
+
+
+async def test_closing_sends_what_is_there_and_then_ends(started: Start) -> None:
+    running = started()
+    running.box.put(Kind.RESULT, 1, bytes(5 * PART_BYTES))
+    running.box.put(Kind.RESULT, 2, b"x")
+    running.box.close()
+    async with asyncio.timeout(20):
+        await running.task
+    assert {number for _, number, _ in running.writer.whole()} == {1, 2}
+
+
+async def test_closing_an_idle_outbox_ends_it_at_once(started: Start) -> None:
+    running = started()
+    await running.turn()
+    running.box.close()
+    async with asyncio.timeout(20):
+        await running.task
+    assert running.writer.messages == []
+
+
+async def test_a_stream_that_breaks_ends_the_outbox_with_its_error() -> None:
+    async def broken(message: bytes) -> None:
+        raise BrokenPipeError
+
+    box = Outbox(broken, lambda: 1)
+    box.put(Kind.CALL, 1)
+    with pytest.raises(BrokenPipeError):
+        await asyncio.wait_for(box.run(), 20)

@@ -1,0 +1,798 @@
+import asyncio
+import gc
+import weakref
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import grpc
+import pytest
+
+from orchestrator.core.call import Call
+from orchestrator.core.errors import (
+    CallError,
+    DeadlineExceeded,
+    EndpointUnavailable,
+    InvalidInput,
+    Overloaded,
+    PrivacyRefused,
+    WireError,
+)
+from orchestrator.decorators import edge_service
+from orchestrator.serving.node import Node
+from orchestrator.serving.server import Binding, Server
+from orchestrator.testing import free_port, listening, running_node
+from orchestrator.wire.frames import PART_BYTES, Kind, encode_frame
+from orchestrator.wire.messages import decode_credit
+from orchestrator.wire.security import TlsFiles, client_credentials
+from orchestrator.wire.session import Session, SessionChannel
+from orchestrator.wire.status import encode_error
+from policies.facts import Clearance, Label, Level
+from protos.isthmus.v1.node_pb2_grpc import NodeServicer, add_NodeServicer_to_server
+
+SECRET = Clearance(Level.SECRET)
+MIB = 2**20
+Make = Callable[..., tuple[Session, Any]]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+ran: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran() -> None:
+    ran.clear()
+
+
+@pytest.fixture
+async def joined(new_link: Any) -> AsyncIterator[Make]:
+    """Make a caller's session to a node that the test plays: the session and the link."""
+    made: list[Session] = []
+
+    def join(capacity: int = 8, most: int = 8 * MIB) -> tuple[Session, Any]:
+        link = new_link(capacity)
+        made.append(Session(link.caller, "node:1", most))
+        return made[-1], link
+
+    yield join
+    for session in made:
+        async with asyncio.timeout(20):
+            await session.aclose()
+
+
+async def turn(count: int = 50) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def start(session: Session, *requests: bytes) -> list["asyncio.Task[bytes]"]:
+    tasks = [asyncio.create_task(session.call(request)) for request in requests]
+    await turn(5)
+    return tasks
+
+
+async def failed(work: Awaitable[Any], kind: type[CallError] = CallError) -> Any:
+    with pytest.raises(kind) as caught:
+        async with asyncio.timeout(20):
+            await work
+    return caught.value
+
+
+async def given_up(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+# Numbers, answers, errors
+
+
+async def test_calls_are_numbered_from_one_and_no_number_is_used_twice(joined: Make) -> None:
+    session, link = joined()
+    for number in range(1, 6):
+        (task,) = await start(session, b"q")
+        assert await link.as_node.hear() == (Kind.CALL, number, b"q")
+        await link.as_node.say((Kind.RESULT, number, b"a"))
+        await task
+
+
+async def test_each_call_gets_its_own_answer_in_whatever_order_they_come(joined: Make) -> None:
+    session, link = joined()
+    tasks = await start(session, *(b"%d" % index for index in range(20)))
+    asked = [await link.as_node.hear() for _ in range(20)]
+    for _, number, body in reversed(asked):
+        await link.as_node.say((Kind.RESULT, number, body + b"!"))
+    assert await asyncio.gather(*tasks) == [b"%d!" % index for index in range(20)]
+
+
+async def test_an_error_of_the_node_arrives_in_its_class_with_node_and_call(joined: Make) -> None:
+    session, link = joined()
+    (task,) = await start(session, b"q")
+    error = Overloaded("full", node="edge-1", call_id="ab", shareable=True)
+    await link.as_node.say((Kind.ERROR, 1, encode_error(error)))
+    got = await failed(task, Overloaded)
+    assert (got.node, got.call_id, str(got)) == ("edge-1", "ab", "edge-1: full")
+
+
+async def test_an_error_that_makes_no_sense_is_a_wire_error(joined: Make) -> None:
+    session, link = joined()
+    for number, body in enumerate([b"", b"\xff\xff", b"garbage"], 1):
+        (task,) = await start(session, b"q")
+        await link.as_node.say((Kind.ERROR, number, body))
+        assert type(await failed(task)) is WireError
+
+
+@pytest.mark.parametrize("kind", [Kind.CHUNK, Kind.END, Kind.CALL, Kind.CREDIT, Kind.CANCEL])
+async def test_a_frame_that_answers_no_call_is_a_wire_error_of_that_call(
+    joined: Make, kind: Kind
+) -> None:
+    session, link = joined()
+    task, other = await start(session, b"q", b"q")
+    await link.as_node.say((kind, 1, b""), (Kind.RESULT, 2, b"a"))
+    assert type(await failed(task)) is WireError
+    assert await other == b"a"
+
+
+async def test_an_answer_that_is_too_large_is_invalid_input_and_the_session_lives_on(
+    joined: Make,
+) -> None:
+    session, link = joined(most=2 * PART_BYTES)
+    task, other = await start(session, b"q", b"q")
+    for _ in range(3):
+        await link.as_node.say((Kind.PART, 1, bytes(PART_BYTES)))
+    await link.as_node.say((Kind.RESULT, 1, b"end"), (Kind.RESULT, 2, b"a"))
+    assert "raise max_call_mib" in str(await failed(task, InvalidInput))
+    assert await other == b"a"
+
+
+async def test_a_second_answer_and_answers_to_nobody_are_ignored(joined: Make) -> None:
+    session, link = joined()
+    (task,) = await start(session, b"q")
+    await link.as_node.say((Kind.RESULT, 99, b"?"), (Kind.RESULT, 1, b"a"), (Kind.RESULT, 1, b"b"))
+    assert await task == b"a"
+    (task,) = await start(session, b"q")
+    await link.as_node.say((Kind.RESULT, 1, b"c"), (Kind.RESULT, 2, b"d"))
+    assert await task == b"d"
+
+
+async def test_a_large_answer_does_not_hold_up_a_small_one(joined: Make) -> None:
+    session, link = joined()
+    large, small = await start(session, b"q", b"q")
+    await link.as_node.say((Kind.PART, 1, bytes(PART_BYTES)), (Kind.RESULT, 2, b"a"))
+    assert await asyncio.wait_for(small, 20) == b"a"
+    assert not large.done()
+    await link.as_node.say((Kind.RESULT, 1, b"end"))
+    assert await large == bytes(PART_BYTES) + b"end"
+
+
+# Leaving
+
+
+async def test_a_call_that_is_cancelled_before_it_was_sent_never_reaches_the_node(
+    joined: Make,
+) -> None:
+    session, link = joined(capacity=1)
+    link.to_node.hold()
+    early = await start(session, b"1", b"2")
+    await turn()  # one message on its way and one in the hand of the writer
+    late, other = await start(session, b"late", b"other")
+    await turn()
+    await given_up(late)
+    link.to_node.release()
+    heard = await link.as_node.hear_all()
+    assert sorted(body for _, _, body in heard) == [b"1", b"2", b"other"]
+    for task in (*early, other):
+        await given_up(task)
+
+
+async def test_a_call_that_is_cancelled_after_it_was_sent_is_cancelled_at_the_node(
+    joined: Make,
+) -> None:
+    session, link = joined()
+    (task,) = await start(session, b"q")
+    assert (await link.as_node.hear())[0] is Kind.CALL
+    await given_up(task)
+    assert await link.as_node.hear() == (Kind.CANCEL, 1, b"")
+    assert await link.as_node.hear_all() == []
+
+
+async def test_a_large_call_that_is_cancelled_on_its_way_sends_no_more_of_itself(
+    joined: Make,
+) -> None:
+    session, link = joined(capacity=1)
+    (task,) = await start(session, bytes(100 * PART_BYTES))
+    await turn()
+    await given_up(task)
+    heard = await link.as_node.hear_all(500)
+    assert [(kind, number) for kind, number, _ in heard] == [(Kind.CANCEL, 1)]
+    assert len(link.to_node.passed) <= 4
+
+
+async def test_an_answer_to_a_call_that_was_left_goes_to_nobody(joined: Make) -> None:
+    session, link = joined()
+    (task,) = await start(session, b"q")
+    await link.as_node.hear()
+    await given_up(task)
+    (other,) = await start(session, b"q")
+    await link.as_node.say((Kind.RESULT, 1, b"late"), (Kind.CHUNK, 1, b"late"))
+    await link.as_node.say((Kind.RESULT, 2, b"own"))
+    assert await other == b"own"
+
+
+async def test_an_answer_and_a_cancellation_in_one_moment_leave_the_session_whole(
+    joined: Make,
+) -> None:
+    session, link = joined()
+    for number in range(1, 21):
+        (task,) = await start(session, b"q")
+        await link.as_node.hear()
+        await link.as_node.say((Kind.RESULT, number, b"a"))
+        for _ in range(number % 7):
+            await asyncio.sleep(0)
+        await given_up(task)
+        await link.as_node.hear_all(5)
+    (task,) = await start(session, b"q")
+    await link.as_node.say((Kind.RESULT, 21, b"a"))
+    assert await task == b"a"
+
+
+# Streams
+
+
+def opened(session: Session) -> AsyncGenerator[tuple[Kind, bytes], None]:
+    return session.stream(b"q")
+
+
+async def test_a_stream_gives_its_chunks_and_its_end_and_nothing_is_cancelled(
+    joined: Make,
+) -> None:
+    session, link = joined()
+    reading = asyncio.create_task(collect(opened(session)))
+    assert await link.as_node.hear() == (Kind.OPEN, 1, b"q")
+    await link.as_node.say(*((Kind.CHUNK, 1, b"%d" % index) for index in range(5)))
+    await link.as_node.say((Kind.END, 1, b"t"))
+    heard = await asyncio.wait_for(reading, 20)
+    assert heard == [*((Kind.CHUNK, b"%d" % index) for index in range(5)), (Kind.END, b"t")]
+    assert await link.as_node.hear_all() == []
+
+
+async def collect(source: AsyncGenerator[Any, None]) -> list[Any]:
+    return [item async for item in source]
+
+
+async def test_a_stream_that_is_left_is_cancelled_at_the_node_once(joined: Make) -> None:
+    session, link = joined()
+    stream = opened(session)
+    first = asyncio.create_task(anext(stream))
+    await link.as_node.hear()
+    await link.as_node.say((Kind.CHUNK, 1, b"x"))
+    await first
+    await stream.aclose()
+    await stream.aclose()
+    assert await link.as_node.hear_all() == [(Kind.CANCEL, 1, b"")]
+
+
+async def test_a_stream_that_nobody_read_was_never_opened(joined: Make) -> None:
+    session, link = joined()
+    await opened(session).aclose()
+    assert await link.as_node.hear_all() == []
+
+
+async def test_a_stream_that_fails_is_not_cancelled(joined: Make) -> None:
+    session, link = joined()
+    reading = asyncio.create_task(collect(opened(session)))
+    await link.as_node.hear()
+    await link.as_node.say((Kind.CHUNK, 1, b"x"), (Kind.ERROR, 1, encode_error(InvalidInput())))
+    await failed(reading, InvalidInput)
+    assert await link.as_node.hear_all() == []
+
+
+async def test_a_reader_gives_back_what_it_has_read_and_no_more(joined: Make) -> None:
+    session, link = joined(capacity=1000)
+    stream, chunk = opened(session), bytes(50_000)
+    reading = asyncio.create_task(anext(stream))
+    await link.as_node.hear()
+    for _ in range(60):
+        await link.as_node.say((Kind.CHUNK, 1, chunk))
+    await reading
+    assert await link.as_node.hear_all() == []  # 60 are here, one was read
+    for _ in range(40):
+        await anext(stream)
+    given = [decode_credit(body) for _, _, body in await link.as_node.hear_all()]
+    assert 41 * len(chunk) - MIB // 2 < sum(given) <= 41 * len(chunk)
+    assert len(given) <= 10  # and not for every chunk a frame
+    await stream.aclose()
+
+
+async def test_a_reader_who_waits_stalls_nobody_else(joined: Make) -> None:
+    session, link = joined()
+    slow = opened(session)
+    first = asyncio.create_task(anext(slow))
+    await link.as_node.hear()
+    for _ in range(16):
+        await link.as_node.say((Kind.CHUNK, 1, bytes(PART_BYTES // 4)))
+    await first  # and then it reads no more
+    (task,) = await start(session, b"q")
+    await link.as_node.say((Kind.RESULT, 2, b"a"))
+    assert await asyncio.wait_for(task, 20) == b"a"
+    await slow.aclose()
+
+
+async def test_a_node_that_sends_without_credit_cannot_fill_the_callers_memory(
+    joined: Make,
+) -> None:
+    session, link = joined()
+    stream = opened(session)
+    first = asyncio.create_task(anext(stream))
+    await link.as_node.hear()
+    for _ in range(400):  # 100 MiB, of which the window is 1 MiB
+        await link.as_node.say((Kind.CHUNK, 1, bytes(PART_BYTES)))
+        await turn(3)
+    await first
+    assert len(link.to_caller.passed) < 100
+    assert await failed(collect(stream), CallError)
+
+
+# The end of a session
+
+
+async def test_a_lost_session_tells_what_was_sent_from_what_was_not(joined: Make) -> None:
+    session, link = joined(capacity=1)
+    link.to_node.hold()
+    sent = await start(session, b"1")
+    await turn()
+    in_hand = await start(session, b"2")
+    await turn()
+    unsent = await start(session, b"3", bytes(3 * PART_BYTES))
+    await turn()
+    link.lose()
+    for task, was_sent in ((sent[0], True), (in_hand[0], True), *((t, False) for t in unsent)):
+        error = await failed(task, EndpointUnavailable)
+        assert (error.sent, error.retry) == (was_sent, "idempotent" if was_sent else "always")
+    assert session.ended
+
+
+async def test_after_its_end_a_session_takes_no_call(joined: Make) -> None:
+    session, link = joined()
+    link.lose()
+    await turn()
+    error = await failed(session.call(b"q"), EndpointUnavailable)
+    assert not error.sent
+    assert not (await failed(anext(opened(session)), EndpointUnavailable)).sent
+
+
+async def test_what_came_of_a_stream_before_the_loss_is_given_first(joined: Make) -> None:
+    session, link = joined()
+    stream = opened(session)
+    first = asyncio.create_task(anext(stream))
+    await link.as_node.hear()
+    await link.as_node.say((Kind.CHUNK, 1, b"1"), (Kind.CHUNK, 1, b"2"))
+    await turn()
+    link.lose()
+    await turn()
+    assert [await first, await anext(stream)] == [(Kind.CHUNK, b"1"), (Kind.CHUNK, b"2")]
+    assert (await failed(anext(stream), EndpointUnavailable)).sent
+
+
+async def test_a_node_that_ends_in_order_answers_first(joined: Make) -> None:
+    session, link = joined()
+    answered, lost = await start(session, b"q", b"q")
+    await link.as_node.say((Kind.RESULT, 1, b"a"))
+    link.finish()
+    assert await answered == b"a"
+    assert (await failed(lost, EndpointUnavailable)).sent
+
+
+@pytest.mark.parametrize("garbage", [b"?", b"\xff" * 40, encode_frame(Kind.RESULT, 1, b"x")[:-1]])
+async def test_a_node_that_sends_garbage_loses_its_session(joined: Make, garbage: bytes) -> None:
+    session, link = joined()
+    tasks = await start(session, b"q", b"q")
+    await turn()
+    await link.as_node.say_bytes(garbage)
+    for task in tasks:
+        error = await failed(task, WireError)
+        assert (error.node, error.retry) == ("node:1", "idempotent")
+    assert session.ended
+
+
+async def test_a_session_that_ends_for_garbage_ends_its_stream(joined: Make) -> None:
+    session, link = joined()
+    (task,) = await start(session, b"q")
+    await turn()
+    await link.as_node.say_bytes(b"?")
+    await failed(task, WireError)
+    await turn()
+    assert link.caller.cancelled
+
+
+BY_A_PROXY = [
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.INTERNAL,
+]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_a_session_that_is_cut_leaves_the_outcome_of_sent_calls_unknown(
+    joined: Make, code: grpc.StatusCode
+) -> None:
+    session, link = joined()
+    (sent,) = await start(session, b"q")
+    await turn()
+    link.lose(code)
+    assert (await failed(sent)).retry == "idempotent"
+
+
+@pytest.mark.parametrize("code", BY_A_PROXY)
+async def test_whatever_ends_a_session_sent_calls_may_have_run_and_unsent_ones_have_not(
+    joined: Make, code: grpc.StatusCode
+) -> None:
+    session, link = joined(capacity=1)
+    link.to_node.hold()
+    (sent,) = await start(session, b"1")
+    await turn()
+    (in_hand,) = await start(session, b"2")
+    await turn()
+    (unsent,) = await start(session, b"3")
+    await turn()
+    link.lose(code)
+    errors = [await failed(task) for task in (sent, in_hand, unsent)]
+    assert {type(error) for error in errors} == {EndpointUnavailable}
+    assert [error.sent for error in errors] == [True, True, False]
+
+
+async def test_calls_that_were_not_sent_may_go_elsewhere_though_the_node_sent_garbage(
+    joined: Make,
+) -> None:
+    session, link = joined(capacity=1)
+    link.to_node.hold()
+    for body in (b"1", b"2"):
+        await start(session, body)
+        await turn()
+    (unsent,) = await start(session, b"3")
+    await turn()
+    await link.as_node.say_bytes(b"?")
+    assert (await failed(unsent)).retry == "always"
+
+
+async def test_closing_a_session_ends_its_calls_and_its_stream(joined: Make) -> None:
+    session, link = joined()
+    (task,) = await start(session, b"q")
+    stream = opened(session)
+    first = asyncio.create_task(anext(stream))
+    await turn()
+    await session.aclose()
+    for waiting in (task, first):
+        assert (await failed(waiting, EndpointUnavailable)).sent
+    assert link.caller.cancelled
+    assert not (await failed(session.call(b"q"), EndpointUnavailable)).sent
+    await session.aclose()
+
+
+async def test_a_session_that_is_closed_as_soon_as_it_is_made_leaves_no_call_waiting(
+    new_link: Any,
+) -> None:
+    async def call() -> bytes:
+        sessions.append(session := Session(new_link().caller, "node:1", MIB))
+        return await session.call(b"q")
+
+    sessions: list[Session] = []
+    calling = asyncio.create_task(call())
+    while not sessions:
+        await asyncio.sleep(0)
+    await sessions[0].aclose()
+    done, _ = await asyncio.wait([calling], timeout=1)
+    await given_up(calling) if not done else None
+    assert done
+    assert sessions[0].ended
+
+
+async def test_nothing_is_left_of_a_session_that_ended(new_link: Any) -> None:
+    before = asyncio.all_tasks()
+    link = new_link()
+    session = Session(link.caller, "node:1", MIB)
+    tasks = await start(session, *[b"q"] * 10)
+    await turn()
+    link.lose()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()
+    await turn()
+    assert asyncio.all_tasks() == before
+    gone = weakref.ref(session)
+    del session, link
+    gc.collect()
+    assert gone() is None
+
+
+# The channel, over gRPC
+
+
+@edge_service
+async def size(data: bytes) -> int:
+    ran["size"] += 1
+    return len(data)
+
+
+@edge_service
+async def wait_for_ever() -> None:
+    ran["waiting"] += 1
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ran["left"] += 1
+
+
+@edge_service
+async def pour(count: int, length: int) -> AsyncIterator[bytes]:
+    try:
+        for _ in range(count):
+            ran["chunks"] += 1
+            yield bytes(length)
+            await asyncio.sleep(0)
+    finally:
+        ran["closed"] += 1
+
+
+@edge_service
+async def count(to: int) -> AsyncIterator[int]:
+    for number in range(to):
+        yield number
+
+
+@edge_service
+async def sizes(lengths: list[int]) -> AsyncIterator[bytes]:
+    for index, length in enumerate(lengths):
+        yield bytes([index]) * length
+
+
+SERVICES = (size, wait_for_ever, pour, count, sizes)
+MakeCall = Callable[..., Call]
+
+
+class Reached:
+    """A node that listens, and a channel to it."""
+
+    def __init__(self, node: Node, channel: SessionChannel, address: str) -> None:
+        self.node, self.channel, self.address = node, channel, address
+
+
+@pytest.fixture
+async def reached() -> AsyncIterator[Reached]:
+    async with (
+        running_node("edge", *SERVICES, clearance=SECRET) as node,
+        listening(node) as address,
+    ):
+        channel = SessionChannel(address, SECRET)
+        yield Reached(node, channel, address)
+        await channel.aclose()
+
+
+async def test_a_node_that_nobody_runs_is_unavailable_and_nothing_was_sent(
+    call_of: MakeCall,
+) -> None:
+    channel = SessionChannel(f"127.0.0.1:{free_port()}", SECRET)
+    error = await failed(channel.send(call_of(size, seconds=0.3)), EndpointUnavailable)
+    assert not error.sent
+    await channel.aclose()
+
+
+async def test_a_refused_call_does_not_even_connect(call_of: MakeCall) -> None:
+    channel = SessionChannel(f"127.0.0.1:{free_port()}", Clearance())
+    with pytest.raises(PrivacyRefused):
+        await channel.send(call_of(size, label=Label(Level.INTERNAL), data=b""))
+    await channel.aclose()
+
+
+async def test_many_first_calls_at_once_share_one_session(call_of: MakeCall) -> None:
+    async with stranger() as (servicer, channel):
+        calls = [asyncio.create_task(channel.send(call_of())) for _ in range(20)]
+        await asyncio.wait(calls, timeout=0.3)
+        assert servicer.sessions == 1
+        for call in calls:
+            await given_up(call)
+
+
+class StrangerServicer(NodeServicer):
+    """A node of somebody else, which takes sessions and says what it is told to."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        self.sessions = 0
+        self.answers = answers
+        self.heard: list[bytes] = []
+
+    async def Session(self, requests: Any, context: Any) -> Any:
+        self.sessions += 1
+        async for request in requests:
+            self.heard.append(request.frames)
+            for answer in self.answers:
+                yield type(request)(frames=answer)
+
+
+# Type checkers take the methods that a servicer leaves out for abstract ones.
+STRANGER: Any = StrangerServicer
+WITHOUT_SESSIONS: Any = NodeServicer
+
+
+@asynccontextmanager
+async def stranger(
+    *answers: bytes, servicer: NodeServicer | None = None
+) -> AsyncIterator[tuple[Any, SessionChannel]]:
+    """Run a stranger and give it with a channel to it."""
+    servicer = servicer or STRANGER(list(answers))
+    server = grpc.aio.server()
+    add_NodeServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = SessionChannel(f"127.0.0.1:{port}", SECRET, max_bytes=MIB)
+    try:
+        yield servicer, channel
+    finally:
+        await channel.aclose()
+        await server.stop(0)
+
+
+@pytest.mark.parametrize("service", [size, count])
+async def test_a_node_that_never_answers_costs_no_more_than_the_deadline(
+    call_of: MakeCall, service: Any
+) -> None:
+    async def answer(channel: SessionChannel) -> Any:
+        reply = await channel.send(call_of(service, seconds=0.3))
+        return await anext(reply.value)
+
+    async with stranger() as (_, channel):
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(answer(channel), 1)
+
+
+async def test_a_node_without_sessions_is_named_as_of_another_version(call_of: MakeCall) -> None:
+    async with stranger(servicer=WITHOUT_SESSIONS()) as (_, channel):
+        error = await failed(channel.send(call_of()), WireError)
+        assert "is no Isthmus node of this version" in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"?",
+        encode_frame(Kind.RESULT, 1, b"\xff"),
+        encode_frame(Kind.RESULT, 1),
+        encode_frame(Kind.CHUNK, 1, b"x"),
+        encode_frame(Kind.ERROR, 1, b"\xff"),
+        encode_frame(Kind.RESULT, 1, b"\x0a\x03\x0a\x01{"),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_a_wire_error_or_nothing(
+    call_of: MakeCall, answer: bytes
+) -> None:
+    async with stranger(answer) as (_, channel):
+        if answer == encode_frame(Kind.RESULT, 1):  # an empty message: a result of None
+            async with asyncio.timeout(20):
+                assert (await channel.send(call_of())).value is None
+        else:
+            assert type(await failed(channel.send(call_of()))) is WireError
+
+
+async def test_after_a_node_was_started_again_the_next_call_opens_a_new_session(
+    call_of: MakeCall,
+) -> None:
+    port = free_port()
+    channel = SessionChannel(f"127.0.0.1:{port}", SECRET)
+    for _ in range(2):
+        async with running_node("edge", *SERVICES) as node:
+            server = Server(node, Binding(port=port))
+            await server.start()
+            async with asyncio.timeout(20):
+                assert await answered(channel, call_of, b"xyz") == 3
+            calling = asyncio.create_task(channel.send(call_of(wait_for_ever)))
+            while not ran["waiting"]:
+                await asyncio.sleep(0.005)
+            await server.stop(0)
+            assert (await failed(calling, EndpointUnavailable)).sent
+            ran.clear()
+        before = ran["size"]
+        await failed(channel.send(call_of(size, seconds=0.2, data=b"")), EndpointUnavailable)
+        assert ran["size"] == before
+    await channel.aclose()
+
+
+async def answered(channel: SessionChannel, call_of: MakeCall, data: bytes) -> Any:
+    """Call until the connection is there again, as a dispatcher does."""
+    while True:
+        try:
+            return (await channel.send(call_of(size, data=data))).value
+        except EndpointUnavailable:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_closed_channel_refuses_calls_and_nothing_was_sent(
+    reached: Reached, call_of: MakeCall
+) -> None:
+    assert (await reached.channel.send(call_of(size, data=b"x"))).value == 1
+    await reached.channel.aclose()
+    assert not (await failed(reached.channel.send(call_of(size, data=b"x")))).sent
+    assert ran["size"] == 1
+
+
+async def test_closing_a_channel_ends_its_calls_and_their_bodies(
+    reached: Reached, call_of: MakeCall, until: Until
+) -> None:
+    calling = asyncio.create_task(reached.channel.send(call_of(wait_for_ever)))
+    await until(lambda: ran["waiting"])
+    await reached.channel.aclose()
+    assert (await failed(calling, EndpointUnavailable)).sent
+    await until(lambda: ran["left"] and not reached.node.admission.inside)
+
+
+async def test_small_calls_pass_a_large_one_and_all_are_answered(
+    reached: Reached, call_of: MakeCall
+) -> None:
+    lengths = [4 * MIB, *range(10), 3 * MIB, 11, 100_000, 12]
+    calls = [reached.channel.send(call_of(size, data=bytes(length))) for length in lengths]
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*calls)
+    assert [answer.value for answer in answers] == lengths
+
+
+async def test_chunks_of_all_sizes_arrive_in_order(reached: Reached, call_of: MakeCall) -> None:
+    lengths = [1, 2, 70_000, 3, 300_000, 4, 5, 600_000, 6, 7, 8, 65_537, 9] * 3
+    async with asyncio.timeout(20):
+        chunks = (await reached.channel.send(call_of(sizes, lengths=lengths))).value
+        got = [bytes(chunk) async for chunk in chunks]
+    assert [(len(chunk), chunk[0]) for chunk in got] == [
+        (length, index) for index, length in enumerate(lengths)
+    ]
+
+
+async def test_a_reader_who_does_not_read_holds_up_its_own_stream_alone(
+    reached: Reached, call_of: MakeCall, until: Until
+) -> None:
+    chunks = (await reached.channel.send(call_of(pour, count=10**6, length=10_000))).value
+    await anext(chunks)
+    await until(lambda: ran["chunks"] > 50)
+    async with asyncio.timeout(20):
+        for length in range(50):
+            answer = await reached.channel.send(call_of(size, data=bytes(length)))
+            assert answer.value == length
+        other = (await reached.channel.send(call_of(pour, count=300, length=10_000))).value
+        assert len([chunk async for chunk in other]) == 300
+    assert ran["chunks"] - 300 < 250  # 2.5 MB, of which 1 MiB may be ahead of the reader
+    await chunks.aclose()
+    await until(lambda: ran["closed"] == 2 and not reached.node.admission.inside)
+
+
+async def test_a_slow_reader_gets_all_of_a_long_stream(reached: Reached, call_of: MakeCall) -> None:
+    async with asyncio.timeout(20):
+        chunks = (await reached.channel.send(call_of(pour, count=500, length=20_000))).value
+        got = 0
+        async for chunk in chunks:
+            got += len(chunk)
+            await asyncio.sleep(0)
+    assert got == 500 * 20_000
+
+
+async def test_one_chunk_may_be_larger_than_the_window(reached: Reached, call_of: MakeCall) -> None:
+    async with asyncio.timeout(20):
+        chunks = (await reached.channel.send(call_of(pour, count=4, length=3 * MIB))).value
+        assert [len(chunk) async for chunk in chunks] == [3 * MIB] * 4
+
+
+async def test_mtls_lets_the_known_in_and_keeps_strangers_out(
+    certificates: Any, call_of: MakeCall
+) -> None:
+    nobody = TlsFiles(certificates.caller.ca)
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(running_node("edge", *SERVICES))
+        address = await stack.enter_async_context(listening(node, Binding(tls=certificates.node)))
+        for credentials, passes in (
+            (client_credentials(certificates.caller), True),  # the positive control
+            (client_credentials(nobody), False),
+            (None, False),
+        ):
+            channel = SessionChannel(address, SECRET, credentials)
+            stack.push_async_callback(channel.aclose)
+            if passes:
+                assert (await channel.send(call_of(size, data=b"x"))).value == 1
+            else:
+                call = call_of(size, seconds=0.5, data=b"x")
+                error = await failed(channel.send(call), EndpointUnavailable)
+                assert not error.sent
+    assert ran["size"] == 1
