@@ -25,7 +25,7 @@ def choose_device(wanted: str = "") -> str:
     if wanted:
         if not present.get(wanted.partition(":")[0], False):
             found = ", ".join(name for name, there in present.items() if there)
-            raise SettingsError(f"device {wanted!r} is not present: {found} are")
+            raise SettingsError(f"device {wanted!r} is not present: choose from {found}")
         return wanted
     return next(name for name, there in present.items() if there)
 

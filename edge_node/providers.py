@@ -26,7 +26,7 @@ def choose_providers(available: list[str], wanted: str = "") -> list[str]:
         SettingsError: The wanted provider is not present.
     """
     if wanted and wanted not in available:
-        raise SettingsError(f"provider {wanted} is not present: {', '.join(available)} are")
+        raise SettingsError(f"provider {wanted} is not present: choose from {', '.join(available)}")
     best = wanted or next((name for name in PREFERENCE if name in available), available[0])
     cpu = "CPUExecutionProvider"
     return [best] if best == cpu else [best, cpu]

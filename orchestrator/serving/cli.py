@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.core.errors import OrchestratorError, SettingsError
-from orchestrator.core.report import NodeReport
+from orchestrator.core.report import NodeReport, ServiceReport
 from orchestrator.serving.daemon import check_node, serve
 from orchestrator.serving.logs import set_up_logging
 from orchestrator.serving.runtimes import RuntimeKind
@@ -21,6 +21,9 @@ from policies.facts import Tier
 
 EXIT_FAILURE, EXIT_USAGE = 1, 2
 
+_FLAG = ""  # what the help shows as the value of a flag, which takes none
+_PORTS = "edge 50051, cloud 50052"
+
 
 @dataclass(frozen=True, slots=True)
 class _Daemon:
@@ -29,6 +32,11 @@ class _Daemon:
     tier: Tier
     settings: type[NodeSettings]
     runtime: RuntimeKind
+
+
+def _default(setting: str) -> str:
+    """Return a setting's default for the help; a flag's own is to say nothing."""
+    return str(NodeSettings.model_fields[setting].default)
 
 
 def run_daemon(tier: Tier, settings: type[NodeSettings], runtime: RuntimeKind) -> None:
@@ -51,9 +59,16 @@ def run_daemon(tier: Tier, settings: type[NodeSettings], runtime: RuntimeKind) -
 def command(
     context: typer.Context,
     app: Annotated[str | None, typer.Option(help="Your module: module[:orchestrator].")] = None,
-    host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
-    models: Annotated[Path | None, typer.Option(help="The model store.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen.", show_default=_default("host"))
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="The port; 0 takes a free one.", show_default=_PORTS),
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="The model store.", show_default=_default("models"))
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="A node.yaml.")] = None,
     name: Annotated[str | None, typer.Option(help="What reports call it.")] = None,
     clearance: Annotated[
@@ -63,7 +78,8 @@ def command(
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="Who signs callers, PEM.")] = None,
     insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Plaintext beyond this machine.")
+        bool | None,
+        typer.Option("--insecure", metavar=_FLAG, help="Plaintext beyond this machine."),
     ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Serves /metrics, /readyz and /livez.")
@@ -73,9 +89,15 @@ def command(
     max_batch_size: Annotated[int | None, typer.Option(help="The most rows in a run.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Load and warm all, then end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print --check as JSON.")] = False,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", metavar=_FLAG, help="Load and warm all, then end.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=_FLAG, help="Print --check as JSON.")
+    ] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", metavar=_FLAG, help="Print the version.")
+    ] = False,
 ) -> None:
     """Serve one tier of an app; docs/run-nodes.md tells how."""
     daemon: _Daemon = context.obj
@@ -84,6 +106,8 @@ def command(
         return
     flags = {k: v for k, v in context.params.items() if k in daemon.settings.model_fields}
     given = {k: v for k, v in flags.items() if v is not None}
+    if name == "":
+        raise SettingsError("--name is empty: give a name, or leave it out")
     settings = load(daemon.settings, PREFIX, config, given)
     set_up_logging(settings.log_level, settings.log_format)
     runtime = daemon.runtime(settings.device, settings.threads)
@@ -109,6 +133,12 @@ def _as_json(report: NodeReport) -> str:
 
 def _in_words(report: NodeReport) -> str:
     lines = [f"{report.name} ({report.tier}, clearance {report.clearance}) would serve:"]
-    lines += [f"  {service.name}{service.signature}" for service in report.services]
+    lines += [f"  {service.name}{_signature(service)}" for service in report.services]
     lines += [f"  model {m.name} {m.version} on {m.device}" for m in report.models]
     return "\n".join(lines)
+
+
+def _signature(service: ServiceReport) -> str:
+    """Return what a service takes and gives; the result of a stream is that of one item."""
+    arguments, arrow, result = service.signature.rpartition(" -> ")
+    return f"{arguments}{arrow}{'stream of ' if service.stream else ''}{result}"

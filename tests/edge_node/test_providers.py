@@ -30,7 +30,7 @@ def test_the_provider_of_the_settings_wins_over_a_better_one() -> None:
 
 
 def test_a_wanted_provider_that_is_not_there_is_an_error_that_names_those_that_are() -> None:
-    with pytest.raises(SettingsError, match=f"{CUDA} is not present: {CPU} are"):
+    with pytest.raises(SettingsError, match=f"{CUDA} is not present: choose from {CPU}$"):
         choose_providers([CPU], CUDA)
 
 

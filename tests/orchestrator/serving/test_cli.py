@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloud_node.settings import CloudSettings
+from edge_node.settings import EdgeSettings
+from orchestrator.serving.settings import NodeSettings
+
 if TYPE_CHECKING:
     from tests.conftest import Certificates
 
@@ -18,11 +22,16 @@ Command = Callable[..., Ended]
 
 APPS = {
     "plain": """
+from collections.abc import Iterator
 from orchestrator import Orchestrator, Sensitive, cloud_service, edge_service
 
 @edge_service(overflow="cloud")
 def add(a: int, b: int) -> int:
     return a + b
+
+@edge_service
+def count(to: int) -> Iterator[int]:
+    yield from range(to)
 
 @edge_service(declassifies=True)
 def redact(text: Sensitive[str]) -> str:
@@ -98,7 +107,7 @@ def failed(ended: Ended, code: int, *said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tier", "served"), [("edge", ["add", "redact"]), ("cloud", ["add", "far"])]
+    ("tier", "served"), [("edge", ["add", "count", "redact"]), ("cloud", ["add", "far"])]
 )
 def test_a_check_prints_what_the_tier_would_serve_and_ends_with_0(
     tier: str, served: list[str], node: Command
@@ -110,13 +119,14 @@ def test_a_check_prints_what_the_tier_would_serve_and_ends_with_0(
     assert [line.split("(")[0].strip() for line in lines] == served
     if tier == "edge":
         assert "  add(a: int, b: int) -> int" in lines
+        assert "  count(to: int) -> stream of int" in lines
 
 
 def test_a_check_for_programs_prints_one_json_object_and_nothing_else(node: Command) -> None:
     ended = node("--app", "plain", "--check", "--json", "--name", "e7")
     data = json.loads(ended.stdout)
     assert (data["name"], data["tier"], data["clearance"]) == ("e7", "edge", "secret")
-    assert [service["name"] for service in data["services"]] == ["add", "redact"]
+    assert [service["name"] for service in data["services"]] == ["add", "count", "redact"]
     assert all(len(service["version"]) == 12 for service in data["services"])
 
 
@@ -210,6 +220,7 @@ def test_certificates_open_the_address_without_the_word(
         (["--log-level", "loud"], "log_level"),
         (["--metrics-port", "70000"], "metrics_port"),
         (["--max-batch-size", "0"], "max_batch_size"),
+        (["--name", ""], "--name is empty: give a name, or leave it out"),
         (["--config", "nowhere.yaml"], "there is no settings file nowhere.yaml"),
     ],
 )
@@ -221,6 +232,16 @@ def test_a_wrong_flag_is_told_in_one_line_and_ends_with_2(
 
 def test_a_port_that_cannot_be_is_refused(node: Command) -> None:
     failed(node("--app", "plain", "--check", "--port", "70000"), 2, "port")
+
+
+@pytest.mark.parametrize("tier", ["edge", "cloud"])
+def test_a_port_that_is_taken_is_told_in_one_line_and_grpc_adds_none(
+    tier: str, node: Command
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = node("--app", "plain", "--port", str(taken.getsockname()[1]), tier=tier)
+    failed(ended, 2, "127.0.0.1")
+    assert "add_port" not in ended.stderr
 
 
 def test_an_unknown_flag_ends_with_2(node: Command) -> None:
@@ -299,6 +320,16 @@ def test_the_help_names_what_an_operator_needs(node: Command) -> None:
     ):
         assert flag in ended.stdout
     assert "docs/run-nodes.md" in ended.stdout
+
+
+def test_the_help_shows_defaults_and_flags_that_take_no_value(node: Command) -> None:
+    said = node("--help", COLUMNS="200", TERM="dumb").stdout
+    for setting in ("host", "models"):
+        assert f"[default: ({NodeSettings.model_fields[setting].default})]" in said
+    ports = [kind.model_fields["port"].default for kind in (EdgeSettings, CloudSettings)]
+    assert "[default: (edge {}, cloud {})]".format(*ports) in said
+    flags = [line for line in said.splitlines() if "<bool>" in line]
+    assert [line.split()[1] for line in flags] == ["--help"]  # which is typer's own
 
 
 def test_a_device_that_is_not_there_is_told_with_those_that_are(
