@@ -9,6 +9,9 @@ from orchestrator.core.errors import ModelUnavailable
 from orchestrator.core.model import Batch, Model, ModelFolder, Stop, TensorSpec
 from policies.facts import Tier
 
+_NO_MEMORY = "can't allocate memory"
+"""What PyTorch's allocator for the CPU writes; the others raise OutOfMemoryError."""
+
 
 class TorchRuntime:
     """Runs models with PyTorch on the best device present.
@@ -45,17 +48,28 @@ class TorchRuntime:
             part.register_forward_pre_hook(self._stop_between_steps)
         self._modules[folder.name] = module, folder.inputs, folder.outputs
 
+    def warm(self, name: str, batch: Batch) -> int:
+        """Run a batch; PyTorch's own threads share the cores, so runs do not overlap."""
+        self.run(name, batch, Stop())
+        return 1
+
     def run(self, name: str, batch: Batch, stop: Stop) -> Batch:
         """Compute one batch; a stop ends it before the next layer."""
         import torch
 
         module, inputs, outputs = self._modules[name]
         self._running.stop = stop
-        tensors = [torch.from_numpy(batch[spec.name]).to(self._place) for spec in inputs]
-        with torch.inference_mode():
-            answer = module(*tensors)
-        answers = [answer] if isinstance(answer, torch.Tensor) else list(answer)
-        return {spec.name: part.cpu().numpy() for spec, part in zip(outputs, answers, strict=True)}
+        try:
+            tensors = [torch.from_numpy(batch[spec.name]).to(self._place) for spec in inputs]
+            with torch.inference_mode():
+                answer = module(*tensors)
+            answers = [answer] if isinstance(answer, torch.Tensor) else list(answer)
+            parts = zip(outputs, answers, strict=True)
+            return {spec.name: part.cpu().numpy() for spec, part in parts}
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+                raise MemoryError(str(error)) from error
+            raise
 
     def unload(self, name: str) -> None:
         """Free the model's memory."""

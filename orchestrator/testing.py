@@ -65,10 +65,15 @@ class FakeRuntime:
         self.models = dict(models or {})
         self.loaded: list[str] = []
         self.problem: str | None = None
+        self.parallel = 1
 
     def load(self, model: Model, folder: ModelFolder) -> None:
         """Note that the model is loaded."""
         self.loaded.append(folder.name)
+
+    def warm(self, name: str, batch: Batch) -> int:
+        """Return how many runs may overlap: `parallel`, which is 1 unless it was set."""
+        return self.parallel
 
     def run(self, name: str, batch: Batch, stop: Stop) -> Batch:
         """Call the model's function."""

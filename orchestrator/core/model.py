@@ -88,6 +88,15 @@ class Processor(Protocol):
     def key(self, row: Row) -> object:
         """Return what two rows must have in common to share a batch."""
 
+    def length(self, row: Row) -> int:
+        """Return what a row's cost grows with, such as its tokens; 1 if all cost the same."""
+
+    def lengths(self) -> Sequence[int]:
+        """Return the lengths worth trying out before the first call, the shortest first."""
+
+    def probe(self, count: int, length: int) -> Sequence[Row]:
+        """Make up rows of a length to try the model with; row i is the same for every count."""
+
     def collate(self, rows: Sequence[Row]) -> Batch:
         """Join rows of one key into a batch."""
 
@@ -173,8 +182,15 @@ class Runtime(Protocol):
     def load(self, model: Model, folder: ModelFolder) -> None:
         """Load this tier's form of a model; raise ModelUnavailable if it cannot."""
 
+    def warm(self, name: str, batch: Batch) -> int:
+        """Find out how batches like this one run fastest; return how many runs may overlap."""
+
     def run(self, name: str, batch: Batch, stop: Stop) -> Batch:
-        """Compute one batch; raise Stopped soon after the stop was requested."""
+        """Compute one batch; raise Stopped soon after the stop was requested.
+
+        Raises:
+            MemoryError: The batch does not fit into the device's memory; a smaller one may.
+        """
 
     def unload(self, name: str) -> None:
         """Free the model's memory."""

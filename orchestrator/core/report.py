@@ -22,11 +22,19 @@ class ServiceReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """A model loaded on a node, and the device it runs on."""
+    """A model loaded on a node.
+
+    Attributes:
+        name: Its name in the store.
+        version: A digest of its files.
+        device: What it runs on.
+        batched: Whether callers share its runs; not if their answers would depend on each other.
+    """
 
     name: str
     version: str
     device: str
+    batched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

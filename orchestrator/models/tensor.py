@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from orchestrator.core.errors import InvalidInput, ModelUnavailable
-from orchestrator.core.model import Array, Batch, ModelFolder, Row
+from orchestrator.core.model import Array, Batch, ModelFolder, Row, TensorSpec
 from orchestrator.core.running import node_here
 
 WEIGHTS = "torch/model.safetensors"
@@ -88,6 +88,7 @@ class TensorProcessor:
         self._name = folder.name
         self._inputs = folder.inputs
         self._outputs = folder.outputs
+        self._length_at = _free_axis(folder.inputs)
 
     def rows(self, inputs: Tensors) -> Sequence[Row]:
         """Check the arrays and take them apart along the batch axis."""
@@ -108,6 +109,24 @@ class TensorProcessor:
     def key(self, row: Row) -> object:
         """Return the shapes: only rows of equal shapes share a batch."""
         return tuple(row[spec.name].shape for spec in self._inputs)
+
+    def length(self, row: Row) -> int:
+        """Return the size of the one axis that is free beside the batch's, or 1."""
+        if self._length_at is None:
+            return 1
+        name, axis = self._length_at
+        return max(int(row[name].shape[axis]), 1)
+
+    def lengths(self) -> Sequence[int]:
+        """Return sizes of the free axis from small to large, or 1."""
+        return (8, 32, 128) if self._length_at else (1,)
+
+    def probe(self, count: int, length: int) -> Sequence[Row]:
+        """Return random rows: fractions of unlike scale, and zeros and ones for whole numbers."""
+        return [
+            {spec.name: _made_up(spec, length, index) for spec in self._inputs}
+            for index in range(count)
+        ]
 
     def collate(self, rows: Sequence[Row]) -> Batch:
         """Stack the rows."""
@@ -140,3 +159,24 @@ class TensorProcessor:
 
     def _refuse(self, problem: str) -> None:
         raise InvalidInput(f"model {self._name!r}: {problem}", shareable=True)
+
+
+def _free_axis(inputs: Sequence[TensorSpec]) -> tuple[str, int] | None:
+    """Return an input and an axis of its rows that has the one free size, if there is one."""
+    free = {
+        size: (spec.name, axis)
+        for spec in inputs
+        for axis, size in enumerate(spec.shape[1:])
+        if isinstance(size, str)
+    }
+    return next(iter(free.values())) if len(free) == 1 else None
+
+
+def _made_up(spec: TensorSpec, length: int, index: int) -> Array:
+    shape = [axis if isinstance(axis, int) else length for axis in spec.shape[1:]]
+    dice = np.random.default_rng((index, length))
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind in "fc":
+        # Later rows are larger: what scales a batch by its largest number shows itself.
+        return np.asarray(dice.random(shape) * (index + 1) / (index + 2), dtype)
+    return dice.integers(0, 2, shape).astype(dtype)

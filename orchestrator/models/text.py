@@ -67,7 +67,8 @@ class TextProcessor:
 
         self._tokenizer = Tokenizer.from_file(str(folder.file(TOKENIZER)))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(int(folder.options["max_length"]))
+        self._max_length = int(folder.options["max_length"])
+        self._tokenizer.enable_truncation(self._max_length)
         self._output = folder.outputs[0]
 
     def rows(self, inputs: Sequence[str]) -> Sequence[Row]:
@@ -81,6 +82,22 @@ class TextProcessor:
     def key(self, row: Row) -> object:
         """Return the same for all rows: any texts may share a batch."""
         return None
+
+    def length(self, row: Row) -> int:
+        """Return the number of tokens."""
+        return len(row["input_ids"])
+
+    def lengths(self) -> Sequence[int]:
+        """Return lengths from a short text's on, each four times the one before."""
+        return [n for n in (8, 32, 128, 512) if n <= self._max_length] or [self._max_length]
+
+    def probe(self, count: int, length: int) -> Sequence[Row]:
+        """Return random token ids."""
+        size = self._tokenizer.get_vocab_size()
+        return [
+            {"input_ids": np.random.default_rng((index, length)).integers(0, size, length)}
+            for index in range(count)
+        ]
 
     def collate(self, rows: Sequence[Row]) -> Batch:
         """Pad token ids to the longest row and mask the padding."""

@@ -3,198 +3,276 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
-from orchestrator.core.deadline import Clock
+from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.core.errors import ModelUnavailable
-from orchestrator.core.model import Batch, Processor, Row, Stop, Stopped
+from orchestrator.core.model import Row, Stopped
 from orchestrator.core.running import Meter
-from orchestrator.serving.threads import DaemonThreads
+from orchestrator.serving.costs import CostTable
+from orchestrator.serving.forward import Forward
+from orchestrator.serving.grouping import Limits, group
+from orchestrator.serving.waiting import Caller, Entry, Waiting
+from orchestrator.serving.workers import Outcome, Run, Workers
 
-Run = Callable[[Batch, Stop], Batch]
-"""Computes one batch, in a worker thread."""
+_TRY_LARGER = 32
+"""One of so many batches takes half as many rows again: what once seemed dear is tried again."""
 
+_LOOK_AT = 4
+"""A batch looks at so many times the rows it may take: those that would be late are passed over."""
 
-@dataclass(slots=True, eq=False)
-class _Caller:
-    """One caller's rows and the answers so far."""
+_AHEAD = 16
+"""The next batch is put together ahead of time only from so many rows or more."""
 
-    rows: Sequence[Row]
-    keys: Sequence[Hashable]
-    future: asyncio.Future[list[Row]]
-    meter: Meter
-    since: float
-    answers: dict[int, Row] = field(default_factory=dict)
-
-    @property
-    def left(self) -> bool:
-        return self.future.done()
-
-    def answer(self, index: int, row: Row) -> None:
-        self.answers[index] = row
-        if len(self.answers) == len(self.rows) and not self.left:
-            self.future.set_result([self.answers[place] for place in range(len(self.rows))])
-
-    def fail(self, error: BaseException) -> None:
-        if not self.left:
-            self.future.set_exception(error)
+_PLENTY = 4
+"""And only if it is full or leaves so many times its rows behind: more would not change it."""
 
 
-_Entry = tuple[_Caller, int]
-"""One row in the queue: whose it is, and which of theirs."""
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How rows are put together.
+
+    Attributes:
+        max_batch_size: The most rows in one run.
+        max_delay_ms: How long an idle model may wait for more rows than there are.
+        shape_aware: Whether rows of like length run together as far as that is cheaper; if not,
+            they run in the order they came.
+        memory_aware: Whether batches stay below what once did not fit into memory.
+    """
+
+    max_batch_size: int = 32
+    max_delay_ms: float = 0.0
+    shape_aware: bool = True
+    memory_aware: bool = True
 
 
 class Batcher:
     """Runs the rows of many callers together.
 
-    It never waits for more: an idle model takes what is there. Callers who left are dropped
-    before a batch is built, and a run whose last caller has left is stopped.
+    It is work-conserving: an idle model takes what is there, unless it was told to wait. The
+    oldest row is in the next batch whatever it costs, so that none waits for ever; which rows
+    join it says `group`. Callers who left are dropped before a batch is built, and a run whose
+    last caller has left is stopped.
 
     Args:
-        name: The model's name, for errors.
-        run: Computes a batch.
-        processor: Joins rows and takes batches apart.
-        max_batch_size: The most rows in one run.
-        clock: Tells how long rows waited.
+        forward: Computes rows, in a worker thread.
+        options: How rows are put together.
+        costs: What runs cost, learned further from every run; without it batches are filled.
+        parallel: How many runs may overlap.
+        clock: Tells how long rows waited and runs took.
     """
 
     def __init__(
         self,
-        name: str,
-        run: Run,
-        processor: Processor,
-        max_batch_size: int = 8,
+        forward: Forward,
+        options: BatchOptions | None = None,
+        costs: CostTable | None = None,
+        parallel: int = 1,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._name = name
-        self._run = run
-        self._processor = processor
-        self._max_batch_size = max_batch_size
+        self._forward = forward
+        self._options = options or BatchOptions()
+        self._costs = costs
         self._clock = clock
-        self._queue: deque[_Entry] = deque()
-        self._current: tuple[list[_Entry], Stop] | None = None
-        self._worker: asyncio.Task[None] | None = None
-        self._threads = DaemonThreads(f"isthmus-{name}")
+        self._waiting = Waiting()
+        self._again: deque[list[Entry]] = deque()  # parts of failed batches, to run as they are
+        self._runs: set[Run] = set()
+        self._workers = Workers(forward, parallel, self._end, clock)
+        self._room = float("inf")
+        self._asked = False
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._ended = asyncio.Event()
         self.batches = 0
         self.rows = 0
 
     @property
     def waiting(self) -> int:
         """Rows that wait for a run."""
-        return len(self._queue)
+        again = tuple(self._again)  # metrics are read from another thread
+        return len(self._waiting) + sum(map(len, again))
 
-    async def submit(self, rows: Sequence[Row], meter: Meter) -> list[Row]:
+    async def submit(
+        self, rows: Sequence[Row], meter: Meter, deadline: Deadline | None = None
+    ) -> list[Row]:
         """Return the answers to rows, in order; leaving early gives their places up.
 
+        Args:
+            rows: What to compute.
+            meter: Is told how long they waited, and for whom.
+            deadline: When the answers are due; no other rows join them that would make them late.
+
         Raises:
-            ModelUnavailable: The model gave another number of answers than it got rows, or is
-                being unloaded.
+            ModelUnavailable: The model gave another number of answers than it got rows, has no
+                memory for one row, or is being unloaded.
         """
         if self._closed:
             raise self._unloaded()
         if not rows:
             return []
-        keys = [self._processor.key(row) for row in rows]
-        future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
-        caller = _Caller(rows, keys, future, meter, self._clock())
-        self._queue.extend((caller, index) for index in range(len(rows)))
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+        processor, loop = self._forward.processor, asyncio.get_running_loop()
+        kinds = [(processor.key(row), max(int(processor.length(row)), 1)) for row in rows]
+        caller = Caller(loop.create_future(), meter, self._clock(), len(rows))
+        entries = [
+            Entry(caller, index, row, key, length, deadline)
+            for index, (row, (key, length)) in enumerate(zip(rows, kinds, strict=True))
+        ]
+        for entry in entries:
+            self._waiting.add(entry)
+        if not self._asked:  # what comes in the same turn of the loop shares a batch
+            self._asked = True
+            loop.call_soon(self._dispatch)
         try:
-            return await future
-        except asyncio.CancelledError:
-            self._stop_if_deserted()
-            raise
+            return await caller.future
+        finally:
+            if caller.missing:  # it left, or failed
+                for entry in entries:
+                    self._waiting.discard(entry)
+                self._stop_deserted()
 
     async def aclose(self) -> None:
         """Give up what waits and what runs."""
         self._closed = True
-        batch, stop = self._current or ([], Stop())
-        for caller, _ in [*self._queue, *batch]:
-            caller.fail(self._unloaded())
-        self._queue.clear()
-        stop.request()
-        if self._worker:
-            await self._worker
+        running = [run.batch for run in self._runs]
+        for entry in [*self._waiting, *_flat(self._again), *_flat(running)]:
+            entry.caller.fail(self._unloaded())
+        self._waiting = Waiting()
+        self._again.clear()
+        if self._timer:
+            self._timer.cancel()
+        for run in self._runs:
+            run.stop.request()
+        if self._runs:
+            await self._ended.wait()
 
-    async def _work(self) -> None:
-        while batch := self._next_batch():
-            try:
-                await self._run_batch(batch)
-            except Exception as error:
-                await self._run_apart(batch, error)
-        self._worker = None
+    def _dispatch(self) -> None:
+        """Start runs while the model is idle and rows are there."""
+        self._asked = False
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        while self._workers.idle and (batch := self._next_batch()):
+            self._workers.start(self._run_of(batch))
+        if self._workers.wants_more and (batch := self._batch_ahead()):
+            self._workers.lay_out(self._run_of(batch))
 
-    def _next_batch(self) -> list[_Entry]:
-        """Take the oldest row and those after it that may share its batch."""
-        taken: list[_Entry] = []
-        passed: list[_Entry] = []
-        while self._queue and len(taken) < self._max_batch_size:
-            entry = caller, index = self._queue.popleft()
-            if caller.left:
-                continue
-            first, place = taken[0] if taken else entry
-            fits = caller.keys[index] == first.keys[place]
-            (taken if fits else passed).append(entry)
-        self._queue.extendleft(reversed(passed))
-        return taken
+    def _run_of(self, batch: list[Entry]) -> Run:
+        for entry in batch:
+            self._waiting.discard(entry)
+        run = Run(batch)
+        self._runs.add(run)
+        return run
 
-    async def _run_batch(self, batch: list[_Entry]) -> None:
-        stop, started = Stop(), self._clock()
-        self._current = batch, stop
-        try:
-            rows = [caller.rows[index] for caller, index in batch]
-            answers = await asyncio.wrap_future(self._threads.submit(self._compute, rows, stop))
-        finally:
-            self._current = None
-        self.batches += 1
-        self.rows += len(batch)
-        self._charge(batch, started)
-        for (caller, index), answer in zip(batch, answers, strict=True):
-            caller.answer(index, answer)
+    def _next_batch(self) -> list[Entry]:
+        while self._again:
+            if batch := [entry for entry in self._again.popleft() if not entry.caller.left]:
+                return batch
+        first = self._waiting.oldest()
+        if first is None or self._waits_for_mates(first):
+            return []
+        return self._mates_of(first)
 
-    def _compute(self, rows: Sequence[Row], stop: Stop) -> Sequence[Row]:
-        try:
-            outputs = self._run(self._processor.collate(rows), stop)
-        except (SystemExit, KeyboardInterrupt) as error:  # meant for the model, not for the node
-            kind = type(error).__name__
-            raise RuntimeError(f"model {self._name!r} raised {kind}") from error
-        if any(len(array) != len(rows) for array in outputs.values()):
-            counts = ", ".join(f"{len(array)} of {name}" for name, array in outputs.items())
-            raise ModelUnavailable(
-                f"model {self._name!r} got {len(rows)} rows and answered {counts}", shareable=True
-            )
-        return self._processor.split(outputs, len(rows))
+    def _batch_ahead(self) -> list[Entry]:
+        """Return the next batch if it is settled by now, whatever else may come."""
+        if self._again:
+            return self._next_batch()
+        if len(self._waiting) < _AHEAD:
+            return []
+        batch = self._next_batch()
+        full = len(batch) == self._options.max_batch_size
+        return batch if full or len(batch) * _PLENTY <= len(self._waiting) else []
 
-    async def _run_apart(self, batch: list[_Entry], error: Exception) -> None:
-        """Run each caller's rows by themselves, so that only the one at fault fails."""
-        callers = list(dict.fromkeys(caller for caller, _ in batch))
-        if len(callers) == 1 or isinstance(error, Stopped):
-            for caller in callers:
-                caller.fail(error)
+    def _mates_of(self, first: Entry) -> list[Entry]:
+        """Return the batch around a row, which leaves their share to other idle workers."""
+        share = -(-len(self._waiting) // max(self._workers.idle, 1))
+        rows = min(self._options.max_batch_size, share)
+        limits = Limits(rows, self._room)
+        if not self._options.shape_aware:
+            return group(first, self._waiting.after(first), limits, None)
+        near = islice(self._waiting.near(first), _LOOK_AT * rows)
+        stretch = 1.5 if self.batches % _TRY_LARGER == _TRY_LARGER - 1 else 1.0
+        return group(first, near, limits, self._costs, stretch)
+
+    def _waits_for_mates(self, first: Entry) -> bool:
+        """Say whether the model shall wait for more rows, and see that it does not for ever."""
+        seconds = self._options.max_delay_ms / 1e3
+        if not seconds or len(self._waiting) >= self._options.max_batch_size:
+            return False
+        left = first.caller.came + seconds - self._clock()
+        for entry in self._waiting:
+            if entry.deadline and self._costs:
+                left = min(left, entry.deadline.left() - self._costs.cost(1, entry.length))
+        if left > 0:
+            self._timer = asyncio.get_running_loop().call_later(left, self._dispatch)
+        return left > 0
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        """Hand the answers out, or try parts of the batch again, and start the next run."""
+        self._runs.discard(run)
+        self._charge(run)
+        if not isinstance(outcome, BaseException):
+            self._answer(run, outcome)
+        elif parts := self._parts(run, outcome):
+            self._again.extend(parts)
+        else:
+            for caller in run.callers:
+                caller.fail(self._out_of_memory(run) if _is_memory(outcome) else outcome)
+        if self._closed and not self._runs:
+            self._ended.set()
+        self._dispatch()
+
+    def _answer(self, run: Run, answers: Sequence[Row]) -> None:
+        if not run.batch:  # all had left before it began
             return
-        for caller in callers:
-            own = [entry for entry in batch if entry[0] is caller]
-            try:
-                if not caller.left:
-                    await self._run_batch(own)
-            except Exception as own_error:
-                caller.fail(own_error)
+        self.batches += 1
+        self.rows += len(run.batch)
+        if self._costs:
+            self._costs.learn(len(run.batch), run.length, run.seconds)
+        for entry, answer in zip(run.batch, answers, strict=True):
+            entry.caller.answer(entry.index, answer)
 
-    def _charge(self, batch: list[_Entry], started: float) -> None:
+    def _parts(self, run: Run, error: BaseException) -> list[list[Entry]]:
+        """Return the parts of a failed batch that may do better, if there are any."""
+        if _is_memory(error):
+            rows = len(run.batch)
+            if self._options.memory_aware:
+                self._room = min(self._room, max(rows // 2, 1) * run.length)
+            ordered = sorted(run.batch, key=lambda entry: entry.length)
+            return [ordered[: rows // 2], ordered[rows // 2 :]] if rows > 1 else []
+        if isinstance(error, Stopped) or len(run.callers) == 1:
+            return []
+        # Each caller by itself, so that only the one at fault fails.
+        return [[entry for entry in run.batch if entry.caller is own] for own in run.callers]
+
+    def _charge(self, run: Run) -> None:
         """Write down who waited, and who paid for whose rows."""
-        ended = self._clock()
-        for caller in dict.fromkeys(caller for caller, _ in batch):
-            own = sum(1 for other, _ in batch if other is caller)
-            caller.meter.queue_ms += (started - caller.since) * 1e3
-            caller.meter.shared_ms += (ended - started) * 1e3 * (1 - own / len(batch))
-            caller.since = ended
+        now = self._clock()
+        for caller in run.callers:
+            own = sum(1 for entry in run.batch if entry.caller is caller)
+            caller.meter.queue_ms += max(run.since - caller.idle_since, 0.0) * 1e3
+            caller.meter.shared_ms += (now - run.since) * 1e3 * (1 - own / len(run.batch))
+            caller.idle_since = now
+
+    def _stop_deserted(self) -> None:
+        for run in self._runs:
+            if all(entry.caller.left for entry in run.batch):
+                run.stop.request()
 
     def _unloaded(self) -> ModelUnavailable:
-        return ModelUnavailable(f"model {self._name!r} is being unloaded", shareable=True)
+        return ModelUnavailable(f"model {self._forward.name!r} is being unloaded", shareable=True)
 
-    def _stop_if_deserted(self) -> None:
-        if self._current and all(caller.left for caller, _ in self._current[0]):
-            self._current[1].request()
+    def _out_of_memory(self, run: Run) -> ModelUnavailable:
+        return ModelUnavailable(
+            f"model {self._forward.name!r} has no memory for one row of length {run.length}",
+            shareable=True,
+        )
+
+
+def _is_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError)
+
+
+def _flat(batches: Iterable[list[Entry]]) -> list[Entry]:
+    return [entry for batch in batches for entry in batch]

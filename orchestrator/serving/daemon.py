@@ -15,6 +15,7 @@ from orchestrator.core.report import NodeReport
 from orchestrator.core.running import process_on
 from orchestrator.models.store import ModelStore
 from orchestrator.serving.local import LocalCaller
+from orchestrator.serving.logs import log_lost_exceptions
 from orchestrator.serving.node import Node
 from orchestrator.serving.operator import OperatorPage
 from orchestrator.serving.server import Server
@@ -51,6 +52,7 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
     """
     app = _load(settings)
     stopping = _on_signals()
+    log_lost_exceptions(asyncio.get_running_loop())
     async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
         server = Server(node, settings.binding(), settings.max_call_mib * 2**20)
         await server.start()
@@ -69,6 +71,7 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
         await stopping.wait()
         stopping.clear()
         await _unless(stopping, node.drain(settings.lame_duck_seconds, settings.drain_seconds))
+        _log.info("node %s ends", node.name)
 
 
 @asynccontextmanager

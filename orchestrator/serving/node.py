@@ -21,6 +21,7 @@ from orchestrator.core.running import Meter, running
 from orchestrator.core.spec import Declaration
 from orchestrator.models.store import ModelStore
 from orchestrator.serving.admission import Admission
+from orchestrator.serving.batcher import BatchOptions
 from orchestrator.serving.bodies import Bodies
 from orchestrator.serving.dataplane import DataPlane
 from orchestrator.serving.metrics import NodeMetrics
@@ -41,7 +42,7 @@ class NodeOptions:
         clearance: The most private data it accepts and opens.
         slots: Blocking bodies that run side by side.
         max_in_flight: The most calls in the node, waiting ones included.
-        max_batch_size: The most rows in one run of a model.
+        batching: How the rows of callers are put together for a model.
     """
 
     name: str
@@ -49,7 +50,7 @@ class NodeOptions:
     clearance: Clearance
     slots: int = field(default_factory=lambda: max(4, os.cpu_count() or 1))
     max_in_flight: int = 512
-    max_batch_size: int = 8
+    batching: BatchOptions = field(default_factory=BatchOptions)
 
 
 class Node:
@@ -78,7 +79,7 @@ class Node:
         self.runtime = runtime
         self.home = Home.here()
         self.metrics = NodeMetrics()
-        self.pool = ModelPool(store, runtime, options.max_batch_size, clock)
+        self.pool = ModelPool(store, runtime, options.batching, clock)
         self.registry = Registry(options.tier)
         self.admission = Admission(options.max_in_flight)
         self._bodies = Bodies(options.slots, clock)
@@ -191,8 +192,8 @@ class Node:
             software=_software(),
             device=self.runtime.device,
             waiting=self.admission.inside,
-            # Bodies wait for their model, and a model works on one batch at a time.
-            parallelism=1 if models else self.options.slots,
+            # Bodies wait for their model, and a model works on so many batches at a time.
+            parallelism=self.pool.parallelism if models else self.options.slots,
             uptime_ms=(self._clock() - self._born) * 1e3,
             services=self.registry.reports,
             models=models,
@@ -211,7 +212,9 @@ class Node:
     async def run_model(self, model: Model, inputs: Any) -> Any:
         """Run this node's form of a model, batched with other callers."""
         here = running()
-        return await self.pool.run(model, inputs, here.meter if here else Meter())
+        if here is None:
+            return await self.pool.run(model, inputs, Meter())
+        return await self.pool.run(model, inputs, here.meter, here.deadline)
 
     def run_model_blocking(self, model: Model, inputs: Any) -> Any:
         """Do the same from a worker thread."""

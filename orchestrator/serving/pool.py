@@ -3,19 +3,22 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from orchestrator.core.deadline import Clock
+from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.core.errors import ModelUnavailable
-from orchestrator.core.model import Model, Processor, Runtime
+from orchestrator.core.model import Model, ModelFolder, Processor, Runtime, Stop
 from orchestrator.core.report import ModelReport
 from orchestrator.core.running import Meter
 from orchestrator.models.store import ModelStore
-from orchestrator.serving.batcher import Batcher
+from orchestrator.serving.batcher import Batcher, BatchOptions
+from orchestrator.serving.costs import CostTable
+from orchestrator.serving.forward import Forward
+from orchestrator.serving.probes import mates_matter, measure_costs, typical_rows
 from orchestrator.serving.threads import in_daemon_thread
 
 _log = logging.getLogger("isthmus.node")
@@ -24,11 +27,26 @@ _FEW_ITEMS = 16
 _FEW_ROWS = 1024
 
 
+_PROBE_SECONDS = 0.5
+"""How long the costs of a model's runs are measured before its first call."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Warm:
+    """What a model was found to be like before its first call."""
+
+    forward: Forward
+    report: ModelReport
+    costs: CostTable | None
+    parallel: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     processor: Processor
     batcher: Batcher
     report: ModelReport
+    parallel: int
 
 
 class ModelPool:
@@ -37,7 +55,7 @@ class ModelPool:
     Args:
         store: Where the models are.
         runtime: What executes them.
-        max_batch_size: The most rows in one run.
+        options: How rows are put together.
         clock: Tells how long rows waited.
     """
 
@@ -45,12 +63,12 @@ class ModelPool:
         self,
         store: ModelStore,
         runtime: Runtime,
-        max_batch_size: int = 8,
+        options: BatchOptions | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._store = store
         self._runtime = runtime
-        self._max_batch_size = max_batch_size
+        self._options = options or BatchOptions()
         self._clock = clock
         self._loaded: dict[str, _Loaded] = {}
 
@@ -58,6 +76,11 @@ class ModelPool:
     def reports(self) -> tuple[ModelReport, ...]:
         """What is loaded."""
         return tuple(loaded.report for loaded in self._loaded.values())
+
+    @property
+    def parallelism(self) -> int:
+        """How many runs of any one model may overlap; 1 before the first is loaded."""
+        return min((loaded.parallel for loaded in self._loaded.values()), default=1)
 
     @property
     def batchers(self) -> dict[str, Batcher]:
@@ -72,27 +95,30 @@ class ModelPool:
         """
         if model.name in self._loaded:
             return
-        processor, report = await in_daemon_thread(self._open, model)
-        batcher = Batcher(
-            model.name,
-            partial(self._runtime.run, model.name),
-            processor,
-            self._max_batch_size,
-            self._clock,
-        )
-        loaded = _Loaded(processor, batcher, report)
-        try:
-            await self._run(loaded, processor.example(), Meter())
-        except Exception as error:
-            await self._unload(loaded)
-            raise ModelUnavailable(
-                f"model {model.name!r} failed on its own example: {type(error).__name__}: {error}"
-            ) from error
+        warm = await in_daemon_thread(self._open, model)
+        options = self._options if warm.report.batched else replace(self._options, max_batch_size=1)
+        batcher = Batcher(warm.forward, options, warm.costs, warm.parallel, self._clock)
+        loaded = _Loaded(warm.forward.processor, batcher, warm.report, warm.parallel)
         self._loaded[model.name] = loaded
-        _log.info("model %s %s is warm on %s", report.name, report.version, report.device)
+        _log.info(
+            "model %s %s is warm on %s: %s, up to %d runs side by side",
+            warm.report.name,
+            warm.report.version,
+            warm.report.device,
+            "batched" if warm.report.batched else "a row in each run",
+            warm.parallel,
+        )
 
-    async def run(self, model: Model, inputs: Any, meter: Meter) -> Any:
+    async def run(
+        self, model: Model, inputs: Any, meter: Meter, deadline: Deadline | None = None
+    ) -> Any:
         """Run a model on one caller's inputs.
+
+        Args:
+            model: The model.
+            inputs: One caller's inputs.
+            meter: Is told how long they waited, and for whom.
+            deadline: When the answer is due.
 
         Raises:
             InvalidInput: The inputs are not the model's.
@@ -105,14 +131,11 @@ class ModelPool:
                 "decorator, models=[...]",
                 shareable=True,
             )
-        return await self._run(loaded, inputs, meter)
-
-    async def _run(self, loaded: _Loaded, inputs: Any, meter: Meter) -> Any:
         if _is_large(inputs):
             rows = await in_daemon_thread(loaded.processor.rows, inputs)
         else:
             rows = loaded.processor.rows(inputs)
-        return loaded.processor.result(await loaded.batcher.submit(rows, meter))
+        return loaded.processor.result(await loaded.batcher.submit(rows, meter, deadline))
 
     async def aclose(self) -> None:
         """Unload everything."""
@@ -124,12 +147,38 @@ class ModelPool:
         await loaded.batcher.aclose()
         self._runtime.unload(loaded.report.name)
 
-    def _open(self, model: Model) -> tuple[Processor, ModelReport]:
+    def _open(self, model: Model) -> _Warm:
+        """Load a model, see that it works, and try out how it works best."""
         stored = self._store.open(model.name)
         stored.verify(self._runtime.tier)
+        processor = model.processor(stored)
         self._runtime.load(model, stored)
-        report = ModelReport(stored.name, stored.version, self._runtime.device)
-        return model.processor(stored), report
+        try:
+            return self._warm(processor, stored)
+        except Exception as error:
+            self._runtime.unload(model.name)
+            raise ModelUnavailable(
+                f"model {model.name!r} failed on its own example: {type(error).__name__}: {error}"
+            ) from error
+
+    def _warm(self, processor: Processor, folder: ModelFolder) -> _Warm:
+        forward = Forward(folder.name, partial(self._runtime.run, folder.name), processor)
+        processor.result(forward(processor.rows(processor.example()), Stop()))
+        parallel = self._parallel(forward)
+        most = self._options.max_batch_size
+        batched = most > 1 and not mates_matter(forward)
+        costs = measure_costs(forward, most, _PROBE_SECONDS, self._clock) if batched else None
+        report = ModelReport(folder.name, folder.version, self._runtime.device, batched)
+        return _Warm(forward, report, costs, parallel)
+
+    def _parallel(self, forward: Forward) -> int:
+        try:
+            return self._runtime.warm(
+                forward.name, forward.processor.collate(typical_rows(forward))
+            )
+        except Exception:  # it does not take made-up rows: nothing can be tried out
+            _log.warning("model %s cannot be tried out, its runs do not overlap", forward.name)
+            return 1
 
 
 def _is_large(inputs: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.core.errors import SettingsError
+from orchestrator.serving.batcher import BatchOptions
 from orchestrator.serving.embedded import CLEARANCES
 from orchestrator.serving.node import NodeOptions
 from orchestrator.serving.server import Binding
@@ -40,7 +41,10 @@ class NodeSettings(Section):
     threads: int = Field(default=0, ge=0)
     slots: int | None = Field(default=None, ge=1)
     max_in_flight: int = Field(default=512, ge=1)
-    max_batch_size: int = Field(default=8, ge=1)
+    max_batch_size: int = Field(default=32, ge=1)
+    max_delay_ms: float = Field(default=0.0, ge=0)
+    shape_aware: bool = True
+    memory_aware: bool = True
     max_call_mib: int = Field(default=80, ge=1, le=1024)
     lame_duck_seconds: float = Field(default=1.0, ge=0)
     drain_seconds: float = Field(default=20.0, ge=0)
@@ -55,7 +59,12 @@ class NodeSettings(Section):
             tier=tier,
             clearance=clearance,
             max_in_flight=self.max_in_flight,
-            max_batch_size=self.max_batch_size,
+            batching=BatchOptions(
+                max_batch_size=self.max_batch_size,
+                max_delay_ms=self.max_delay_ms,
+                shape_aware=self.shape_aware,
+                memory_aware=self.memory_aware,
+            ),
             **given,
         )
 

@@ -111,6 +111,46 @@ def test_a_model_runs_as_in_use_and_not_as_in_training(folder: StoredModel) -> N
     np.testing.assert_array_equal(runtime.run("built", X, Stop())["y"], X["x"])
 
 
+class Greedy(torch.nn.Module):
+    """Wants as many bytes as its first element says."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.zeros(int(x[0, 0]), dtype=torch.int8)[0]
+
+
+class OutOfMemory(torch.nn.Module):
+    """Fails as an accelerator without memory does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(("build", "wanted"), [(Greedy, 2.0**46), (OutOfMemory, 1.0)])
+def test_a_batch_without_memory_is_a_memory_error(
+    folder: StoredModel, build: Callable[[], Any], wanted: float
+) -> None:
+    runtime = loaded(folder, build)
+    with pytest.raises(MemoryError):
+        runtime.run("built", {"x": np.full((2, 3), wanted, np.float32)}, Stop())
+
+
+def test_any_other_error_stays_what_it_is(folder: StoredModel) -> None:
+    runtime = loaded(folder, fails_in_a_run)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        runtime.run("built", X, Stop())
+
+
+def fails_in_a_run() -> Any:
+    return torch.nn.Linear(7, 7)
+
+
+def test_runs_do_not_overlap(folder: StoredModel) -> None:
+    runs: list[int] = []
+    runtime = loaded(folder, lambda: torch.nn.Sequential(Layer(lambda: runs.append(1))))
+    assert runtime.warm("built", X) == 1
+    assert runs == [1]
+
+
 def fails() -> Any:
     raise RuntimeError("size mismatch for weights")
 

@@ -185,6 +185,16 @@ def test_runs_of_several_threads_get_their_own_answers(loaded: Runtime) -> None:
         np.testing.assert_allclose(found[seed], expected[seed], atol=1e-6)
 
 
+def test_a_warm_model_says_how_many_runs_may_overlap_and_answers_as_before(
+    fresh: Runtime, tiny: StoredModel
+) -> None:
+    fresh.load(TINY, tiny)
+    before = answer(fresh, rows(3))
+    assert fresh.warm("tiny", {"x": rows(4)}) >= 1
+    np.testing.assert_allclose(answer(fresh, rows(3)), before, atol=1e-6)
+    fresh.unload("tiny")
+
+
 def test_it_says_where_it_computes_and_is_well(loaded: Runtime) -> None:
     assert loaded.device in ("cpu", "fake")
     assert loaded.tier in ("edge", "cloud")

@@ -1,19 +1,24 @@
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.quantization import quantize_dynamic
 
 from edge_node.runtime import OnnxRuntime
 from orchestrator.core.context import calling_through
 from orchestrator.core.errors import ModelUnavailable
 from orchestrator.core.model import Batch, Stop, Stopped
+from orchestrator.core.running import Meter
 from orchestrator.decorators import edge_service
 from orchestrator.models.manifest import ONNX, TensorEntry
 from orchestrator.models.store import ModelStore, StoredModel, write_manifest
@@ -21,6 +26,7 @@ from orchestrator.models.tensor import TensorModel
 from orchestrator.serving.embedded import CLEARANCES
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.node import Node, NodeOptions
+from orchestrator.serving.pool import ModelPool
 from orchestrator.testing import fake_model
 
 ENDLESS = 10**12
@@ -148,6 +154,117 @@ async def test_the_last_caller_who_leaves_stops_the_run_and_frees_the_model(
                 assert (await count(**batch(5))).tolist() == [5.0, 5.0]
     finally:
         await node.aclose()
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "runs"), [(0, 1, 1), (1, 4, 4), (2, 4, 2), (4, 4, 1), (8, 4, 1)]
+)
+def test_with_threads_given_as_many_runs_overlap_as_find_cores(
+    store: ModelStore, threads: int, cores: int, runs: int
+) -> None:
+    made = OnnxRuntime(threads=threads, cores=cores)
+    made.load(TensorModel("loop"), store.open("loop"))
+    assert made.warm("loop", batch(1)) == runs
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_the_faster_way_to_run_is_kept_and_the_other_session_dropped(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch, side_by_side: bool
+) -> None:
+    sessions: list[weakref.ref[object]] = []
+    open_session = OnnxRuntime._open
+
+    def opened(self: OnnxRuntime, *arguments: Any) -> Any:
+        made = open_session(self, *arguments)
+        sessions.append(weakref.ref(made.session))
+        return made
+
+    def measured(narrow: Any, wide: Any, cores: int) -> bool:
+        assert narrow()["y"].tolist() == wide()["y"].tolist() == [3.0, 3.0]
+        return side_by_side
+
+    monkeypatch.setattr(OnnxRuntime, "_open", opened)
+    monkeypatch.setattr("edge_node.runtime.side_by_side_is_faster", measured)
+    made = OnnxRuntime(cores=4)
+    made.load(TensorModel("loop"), store.open("loop"))
+    assert made.warm("loop", batch(3)) == (4 if side_by_side else 1)
+    gc.collect()
+    assert [session() is not None for session in sessions] == [not side_by_side, side_by_side]
+    assert made.run("loop", batch(5), Stop())["y"].tolist() == [5.0, 5.0]
+
+
+def add_linear(store: ModelStore, name: str, *, int8: bool) -> None:
+    """Add a model of one matrix, as it is or quantised dynamically."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 8])
+    weights = np.random.default_rng(5).standard_normal((64, 8)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        name,
+        [x],
+        [y],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with store.adding(name) as folder:
+        (folder / ONNX).parent.mkdir()
+        onnx.save(model, folder / ONNX)
+        if int8:
+            quantize_dynamic(folder / ONNX, folder / ONNX)
+        inputs = [TensorEntry(name="x", dtype="float32", shape=("batch", 64))]
+        write_manifest(
+            folder,
+            "tensor",
+            inputs,
+            [TensorEntry(name="y", dtype="float32", shape=("batch", 8))],
+            {},
+        )
+
+
+@pytest.mark.parametrize("int8", [True, False])
+async def test_dynamic_int8_is_found_to_depend_on_batch_mates_and_is_not_batched(
+    store: ModelStore, int8: bool
+) -> None:
+    add_linear(store, "linear", int8=int8)
+    pool, linear = ModelPool(store, OnnxRuntime()), TensorModel("linear")
+    await pool.load(linear)
+    assert [report.batched for report in pool.reports] == [not int8]
+    x = np.random.default_rng(6).standard_normal((6, 64)).astype(np.float32)
+    x *= np.arange(1, 7, dtype=np.float32)[:, None]
+    together = (await pool.run(linear, {"x": x}, Meter()))["y"]
+    alone = [(await pool.run(linear, {"x": x[n : n + 1]}, Meter()))["y"][0] for n in range(6)]
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    await pool.aclose()
+
+
+def grown_graph() -> onnx.ModelProto:
+    """A graph that makes an array of as many zeros as its input says, and adds them up."""
+    count = helper.make_tensor_value_info("count", TensorProto.INT64, ["batch"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["one"])
+    nodes = [
+        helper.make_node("ConstantOfShape", ["count"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["total"], keepdims=0),
+        helper.make_node("Constant", [], ["shape"], value_ints=[1]),
+        helper.make_node("Reshape", ["total", "shape"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "grown", [count], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_a_batch_without_memory_is_a_memory_error_and_the_next_run_is_well(
+    store: ModelStore,
+) -> None:
+    with store.adding("grown") as folder:
+        (folder / ONNX).parent.mkdir()
+        onnx.save(grown_graph(), folder / ONNX)
+        entry = TensorEntry(name="count", dtype="int64", shape=("batch",))
+        answer = TensorEntry(name="y", dtype="float32", shape=("one",))
+        write_manifest(folder, "tensor", [entry], [answer], {})
+    made = OnnxRuntime()
+    made.load(TensorModel("grown"), store.open("grown"))
+    with pytest.raises(MemoryError, match="Failed to allocate memory"):
+        made.run("grown", {"count": np.array([2**42])}, Stop())
+    assert made.run("grown", {"count": np.array([4])}, Stop())["y"].tolist() == [0.0]
 
 
 def test_it_runs_on_the_cpu_here_and_says_so(runtime: OnnxRuntime) -> None:

@@ -136,6 +136,54 @@ def test_a_batch_is_a_copy_so_that_a_callers_array_may_change(processor: TensorP
     assert not batch["x"].any()
 
 
+def processor_of(tmp_path: Path, *shapes: tuple[int | str, ...]) -> TensorProcessor:
+    names = [f"x{number}" for number in range(len(shapes))]
+    specs = [TensorSpec(n, "float32", shape) for n, shape in zip(names, shapes, strict=True)]
+    fake_model(tmp_path, "made", specs, ANSWERS)
+    return TensorProcessor(ModelStore(tmp_path).open("made"))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "lengths", "length"),
+    [
+        ([("batch", 8)], (1,), 1),
+        ([("batch",)], (1,), 1),
+        ([("batch", "time", 8)], (8, 32, 128), 5),
+        ([("batch", 8), ("batch", 8, "time")], (8, 32, 128), 5),
+        ([("batch", "time"), ("batch", "time")], (8, 32, 128), 5),
+        ([("batch", "height", "width")], (1,), 1),
+    ],
+)
+def test_the_length_is_the_size_of_the_only_free_axis(
+    tmp_path: Path, shapes: Any, lengths: Any, length: int
+) -> None:
+    processor = processor_of(tmp_path, *shapes)
+    arrays = {
+        f"x{number}": np.zeros([5 if isinstance(axis, str) else axis for axis in shape], np.float32)
+        for number, shape in enumerate(shapes)
+    }
+    assert processor.lengths() == lengths
+    assert [processor.length(row) for row in processor.rows(arrays)] == [length] * 5
+
+
+def test_an_empty_row_has_a_length_too(processor: TensorProcessor) -> None:
+    (row,) = processor.rows({"x": FLOATS[:1], "ids": np.zeros((1, 0), np.int64)})
+    assert processor.length(row) == 1
+
+
+def test_made_up_rows_fit_and_differ_and_are_the_same_for_every_count(
+    processor: TensorProcessor,
+) -> None:
+    few, many = processor.probe(2, 7), processor.probe(5, 7)
+    batch = processor.collate(many)
+    assert all(spec.problem(batch[spec.name]) is None for spec in SPECS)
+    assert {processor.length(row) for row in many} == {7}
+    assert set(np.unique(batch["ids"])) == {0, 1}  # they may be indices
+    assert len({row["x"].tobytes() for row in many}) == 5
+    for name in ("x", "ids"):
+        np.testing.assert_array_equal(few[1][name], many[1][name])
+
+
 def test_the_example_is_one_row_that_fits(processor: TensorProcessor) -> None:
     assert len(processor.rows(processor.example())) == 1
 

@@ -68,6 +68,19 @@ def test_any_texts_may_share_a_batch(processor: TextProcessor) -> None:
     assert processor.key(short) == processor.key(long)
 
 
+def test_a_rows_length_is_its_number_of_tokens(processor: TextProcessor) -> None:
+    assert [processor.length(row) for row in processor.rows(["", "hello world"])] == [2, 4]
+
+
+def test_made_up_rows_have_the_length_that_was_asked_for(processor: TextProcessor) -> None:
+    assert processor.lengths() == [8, 32, 128]  # the longest input is 256
+    few, many = processor.probe(2, 32), processor.probe(5, 32)
+    assert [processor.length(row) for row in many] == [32] * 5
+    np.testing.assert_array_equal(few[1]["input_ids"], many[1]["input_ids"])
+    assert (few[0]["input_ids"] != few[1]["input_ids"]).any()
+    assert processor.collate(many)["input_ids"].dtype == np.int64
+
+
 def test_no_texts_give_no_vectors_of_the_right_width(processor: TextProcessor) -> None:
     assert processor.rows([]) == []
     vectors = processor.result([])

@@ -14,6 +14,7 @@ from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call
 from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.models.store import ModelStore
+from orchestrator.serving.batcher import BatchOptions
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.node import Node, NodeOptions
 from orchestrator.testing import Compute, FakeRuntime
@@ -72,7 +73,7 @@ def node_with(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Node]
             clearance=clearance,
             slots=slots,
             max_in_flight=max_in_flight,
-            max_batch_size=max_batch_size,
+            batching=BatchOptions(max_batch_size=max_batch_size),
         )
         runtime = runtime or FakeRuntime(tier, models)
         node = Node(options, runtime, ModelStore(tmp_path), clock)

@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import ModelUnavailable
 from orchestrator.core.model import Batch, Row, Stop, Stopped
 from orchestrator.core.running import Meter
-from orchestrator.serving.batcher import Batcher
+from orchestrator.serving.batcher import Batcher, BatchOptions
+from orchestrator.serving.costs import CostTable
+from orchestrator.serving.forward import Forward
 from orchestrator.testing import ManualClock
 
 Turns = Callable[[], Awaitable[None]]
@@ -42,6 +45,15 @@ class Widths:
     def key(self, row: Row) -> object:
         return len(row["x"])
 
+    def length(self, row: Row) -> int:
+        return 1
+
+    def lengths(self) -> Sequence[int]:
+        return (1,)
+
+    def probe(self, count: int, length: int) -> Sequence[Row]:
+        return rows(*range(count))
+
     def collate(self, rows: Sequence[Row]) -> Batch:
         return {"x": np.stack([row["x"] for row in rows])}
 
@@ -63,16 +75,24 @@ class Machine:
         self.go = threading.Event()
         self.go.set()
         self.busy = threading.Event()
+        self.gates: list[threading.Event] = []
         self.stopped = 0
 
     def hold(self) -> None:
         self.go.clear()
 
+    def hold_next(self) -> threading.Event:
+        """Hold the next run that begins until the event is set."""
+        self.busy.clear()
+        self.gates.append(threading.Event())
+        return self.gates[-1]
+
     def run(self, batch: Batch, stop: Stop) -> Batch:
         self.batches.append(batch["x"][:, 0].tolist())
-        stop.on_request(self.go.set)
+        gate = self.gates.pop(0) if self.gates else self.go
+        stop.on_request(gate.set)
         self.busy.set()
-        assert self.go.wait(10)
+        assert gate.wait(10)
         if stop.requested:
             self.stopped += 1
             raise Stopped
@@ -81,11 +101,16 @@ class Machine:
         return {"y": batch["x"][:, 0] * 10}
 
 
+BATCHING = {"max_delay_ms", "shape_aware", "memory_aware"}
+
+
 @asynccontextmanager
 async def batcher(
     run: Callable[[Batch, Stop], Batch], size: int = 8, **options: Any
 ) -> AsyncIterator[Batcher]:
-    made = Batcher("m", run, options.pop("processor", Widths()), size, **options)
+    forward = Forward("m", run, options.pop("processor", None) or Widths())
+    kinds = {name: options.pop(name) for name in BATCHING & options.keys()}
+    made = Batcher(forward, BatchOptions(max_batch_size=size, **kinds), **options)
     try:
         yield made
     finally:
@@ -155,21 +180,42 @@ async def test_a_caller_who_left_is_dropped_before_the_batch_is_built(turns: Tur
     assert machine.batches == [[1], [3]]
 
 
+async def test_cancelling_one_of_three_batch_mates_leaves_the_other_two_answered(
+    turns: Turns,
+) -> None:
+    machine = Machine()
+    async with batcher(machine.run) as made:
+        first = await hold(machine, made)
+        mates = [submitted(made, number) for number in (2, 3, 4)]
+        await turns()
+        gate = machine.hold_next()
+        machine.go.set()
+        await first
+        await asyncio.to_thread(machine.busy.wait, 10)
+        assert machine.batches[1:] == [[2, 3, 4]]
+        mates[1].cancel()
+        await turns()
+        gate.set()
+        assert numbers_of(await mates[0]) == [20]
+        assert numbers_of(await mates[2]) == [40]
+        assert mates[1].cancelled()
+    assert (machine.stopped, len(machine.batches)) == (0, 2)
+
+
 async def test_a_run_goes_on_while_one_of_its_callers_is_left(turns: Turns) -> None:
     machine = Machine()
     async with batcher(machine.run) as made:
         first = await hold(machine, made)
         mates = [submitted(made, number) for number in (2, 3, 4)]
         await turns()
-        machine.busy.clear()
+        gate = machine.hold_next()
         machine.go.set()
         await first
-        machine.hold()
         await asyncio.to_thread(machine.busy.wait, 10)
         mates[0].cancel()
         mates[2].cancel()
         await turns()
-        machine.go.set()
+        gate.set()
         assert numbers_of(await mates[1]) == [30]
     assert machine.stopped == 0
 
@@ -294,7 +340,7 @@ async def test_who_waits_when_the_model_is_unloaded_is_told_so_and_the_run_is_st
     turns: Turns,
 ) -> None:
     machine = Machine()
-    made = Batcher("m", machine.run, Widths())
+    made = Batcher(Forward("m", machine.run, Widths()))
     first = await hold(machine, made)
     waiting = submitted(made, 2)
     await turns()
@@ -306,7 +352,7 @@ async def test_who_waits_when_the_model_is_unloaded_is_told_so_and_the_run_is_st
 
 
 async def test_who_comes_after_the_model_was_unloaded_is_told_so() -> None:
-    made = Batcher("m", Machine().run, Widths())
+    made = Batcher(Forward("m", Machine().run, Widths()))
     await made.aclose()
     with pytest.raises(ModelUnavailable):
         await made.submit(rows(1), Meter())
@@ -321,7 +367,7 @@ class Picky(Widths):
 
 async def test_a_row_that_has_no_key_fails_its_caller_alone() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    made = Batcher("m", Machine().run, Picky())
+    made = Batcher(Forward("m", Machine().run, Picky()))
     bad = submitted(made, 13)
     async with asyncio.timeout(0.5):
         with pytest.raises(ValueError, match="unlucky"):
@@ -333,7 +379,7 @@ async def test_a_model_that_raises_stop_iteration_fails_its_caller() -> None:
     def exhausted(batch: Batch, stop: Stop) -> Batch:
         return {"y": next(iter(()))}
 
-    made = Batcher("m", exhausted, Widths())
+    made = Batcher(Forward("m", exhausted, Widths()))
     work = submitted(made, 1)
     await asyncio.wait([work], timeout=0.5)
     assert work.done()
@@ -343,15 +389,18 @@ QUITTING_MODEL = """
 import asyncio, sys
 from orchestrator.core.running import Meter
 from orchestrator.serving.batcher import Batcher
+from orchestrator.serving.forward import Forward
 
 class Numbers:
     def key(self, row): return None
+    def length(self, row): return 1
     def collate(self, rows): return {}
 
 async def main():
     try:
         async with asyncio.timeout(5):
-            await Batcher("m", lambda batch, stop: sys.exit(3), Numbers()).submit([{}], Meter())
+            forward = Forward("m", lambda batch, stop: sys.exit(3), Numbers())
+            await Batcher(forward).submit([{}], Meter())
     except Exception as error:
         print("the loop lives:", type(error).__name__)
 
@@ -365,3 +414,326 @@ def test_sys_exit_in_a_users_model_does_not_end_the_node() -> None:
     )
     assert "the loop lives" in done.stdout
     assert done.returncode == 0
+
+
+class Padded(Widths):
+    """Rows of any width share a batch, padded with zeros; the width is the length."""
+
+    def key(self, row: Row) -> object:
+        return None
+
+    def length(self, row: Row) -> int:
+        return len(row["x"])
+
+    def collate(self, rows: Sequence[Row]) -> Batch:
+        width = max(len(row["x"]) for row in rows)
+        return {"x": np.stack([np.pad(row["x"], (0, width - len(row["x"]))) for row in rows])}
+
+
+def law(rows: int, length: int) -> float:
+    """What a run costs, in seconds: one for itself, and one for each position."""
+    return 1.0 + rows * length
+
+
+def table() -> CostTable:
+    return CostTable({(rows, n): law(rows, n) for rows in (1, 4, 16) for n in (1, 8, 64)})
+
+
+async def batches_of(machine: Machine, made: Batcher, *widths: int, **more: Any) -> list[list[int]]:
+    """Let rows of these widths wait while the model is busy; return what ran together then."""
+    first = await hold(machine, made)
+    calls = [
+        made.submit([row(number, width)], Meter(), **more)
+        for number, width in enumerate(widths, start=2)
+    ]
+    together = asyncio.gather(first, *calls)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    machine.go.set()
+    await together
+    return machine.batches[1:]
+
+
+async def test_rows_of_like_length_run_together_and_the_others_apart() -> None:
+    machine = Machine()
+    options: dict[str, Any] = {"processor": Padded(), "costs": table(), "clock": ManualClock()}
+    async with batcher(machine.run, **options) as made:
+        ran = await batches_of(machine, made, 1, 9, 1, 9, 1, 9)
+    assert ran == [[2, 4, 6], [3, 5, 7]]
+
+
+async def test_a_row_that_nothing_fits_runs_alone_and_in_its_turn() -> None:
+    machine = Machine()
+    options: dict[str, Any] = {"processor": Padded(), "costs": table(), "clock": ManualClock()}
+    async with batcher(machine.run, **options) as made:
+        ran = await batches_of(machine, made, 64, *[1] * 20)
+    assert ran[0] == [2]
+    assert sum(map(len, ran)) == 21
+
+
+async def test_first_come_first_served_takes_no_heed_of_lengths() -> None:
+    machine = Machine()
+    options: dict[str, Any] = {"processor": Padded(), "costs": table(), "shape_aware": False}
+    async with batcher(machine.run, size=3, **options) as made:
+        ran = await batches_of(machine, made, 2, 64, 2, 64, 2, 64)
+    assert ran == [[2, 3, 4], [5, 6, 7]]
+
+
+async def test_a_batch_stops_growing_where_it_would_be_too_late_for_one_of_its_rows() -> None:
+    machine, clock = Machine(), ManualClock()
+    options: dict[str, Any] = {"processor": Padded(), "costs": table(), "clock": clock}
+    async with batcher(machine.run, **options) as made:
+        deadline = Deadline.after(law(2, 8) + 1, clock)
+        ran = await batches_of(machine, made, *[8] * 4, deadline=deadline)
+    assert list(map(len, ran)) == [2, 2]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=40), st.integers(1, 5))
+async def test_the_oldest_row_is_always_in_the_next_batch(widths: list[int], size: int) -> None:
+    machine = Machine()
+    async with batcher(machine.run, size=size, processor=Padded(), costs=table()) as made:
+        ran = await batches_of(machine, made, *widths)
+    left = list(range(2, len(widths) + 2))
+    for batch in ran:
+        assert left[0] in batch
+        assert len(batch) <= size
+        left = [number for number in left if number not in batch]
+    assert left == []
+
+
+async def test_every_so_often_a_larger_batch_is_tried() -> None:
+    """A table that was wrong about them would never find out otherwise."""
+    machine = Machine()
+    apart = CostTable({(rows, 1): rows / 1000 for rows in (1, 4, 16)})  # together saves nothing
+    async with batcher(machine.run, costs=apart, clock=ManualClock()) as made:
+        ran = await batches_of(machine, made, *[1] * 64)
+    assert {len(batch) for batch in ran} == {1, 2}
+
+
+async def test_what_a_run_took_corrects_the_table() -> None:
+    machine, clock, costs = Machine(), ManualClock(), table()
+
+    def slow(batch: Batch, stop: Stop) -> Batch:
+        clock.turn(2 * law(*batch["x"].shape))
+        return machine.run(batch, stop)
+
+    before = costs.cost(1, 8)
+    async with batcher(slow, processor=Padded(), costs=costs, clock=clock) as made:
+        for _ in range(20):
+            await made.submit([row(1, 8)], Meter())
+    assert costs.cost(1, 8) == pytest.approx(2 * before, rel=0.05)
+
+
+async def test_a_model_that_may_wait_runs_as_soon_as_the_batch_is_full(turns: Turns) -> None:
+    machine = Machine()
+    async with batcher(machine.run, size=3, max_delay_ms=60_000) as made:
+        work = [submitted(made, 1), submitted(made, 2)]
+        await turns()
+        assert (machine.batches, made.waiting) == ([], 2)
+        work.append(submitted(made, 3))
+        await asyncio.gather(*work)
+    assert machine.batches == [[1, 2, 3]]
+
+
+async def test_a_model_that_may_wait_does_so_no_longer_than_it_may() -> None:
+    machine = Machine()
+    async with batcher(machine.run, max_delay_ms=5) as made:
+        assert numbers_of(await made.submit(rows(1), Meter())) == [10]
+
+
+async def test_a_model_that_may_wait_does_not_wait_for_a_row_to_be_late() -> None:
+    machine, clock = Machine(), ManualClock()
+    options: dict[str, Any] = {
+        "processor": Padded(),
+        "costs": table(),
+        "clock": clock,
+        "max_delay_ms": 60_000,
+    }
+    async with batcher(machine.run, **options) as made:
+        deadline = Deadline.after(law(1, 1), clock)
+        assert numbers_of(await made.submit(rows(1), Meter(), deadline)) == [10]
+
+
+async def test_a_settled_batch_is_laid_out_ahead_of_time(turns: Turns) -> None:
+    machine = Machine()
+    async with batcher(machine.run, size=8) as made:
+        first = await hold(machine, made)
+        work = [submitted(made, number) for number in range(20)]
+        await turns()
+        assert made.waiting == 12
+        machine.go.set()
+        await asyncio.gather(first, *work)
+    assert list(map(len, machine.batches)) == [1, 8, 8, 4]
+
+
+async def test_a_batch_that_may_still_grow_is_not_laid_out(turns: Turns) -> None:
+    machine = Machine()
+    async with batcher(machine.run, size=32) as made:
+        first = await hold(machine, made)
+        work = [submitted(made, number) for number in range(20)]
+        await turns()
+        assert made.waiting == 20
+        work += [submitted(made, number) for number in range(20, 30)]
+        await turns()
+        machine.go.set()
+        await asyncio.gather(first, *work)
+    assert list(map(len, machine.batches)) == [1, 30]
+
+
+async def test_who_leaves_a_batch_that_is_laid_out_is_not_computed(turns: Turns) -> None:
+    machine = Machine()
+    async with batcher(machine.run, size=8) as made:
+        first = await hold(machine, made)
+        work = [submitted(made, number) for number in range(16)]
+        await turns()
+        work[3].cancel()
+        await turns()
+        machine.go.set()
+        await asyncio.gather(first, *work[:3], *work[4:])
+    assert machine.batches[1] == [0, 1, 2, 4, 5, 6, 7]
+
+
+class Workers:
+    """A model that several threads run at once, each waiting until all are there."""
+
+    def __init__(self, count: int) -> None:
+        self.batches: list[list[int]] = []
+        self.all_there = threading.Barrier(count, timeout=10)
+
+    def run(self, batch: Batch, stop: Stop) -> Batch:
+        self.batches.append(batch["x"][:, 0].tolist())
+        self.all_there.wait()
+        return {"y": batch["x"][:, 0] * 10}
+
+
+async def test_idle_workers_share_what_waits() -> None:
+    workers = Workers(2)
+    async with batcher(workers.run, parallel=2) as made:
+        answers = await made.submit(rows(1, 2, 3, 4), Meter())
+    assert numbers_of(answers) == [10, 20, 30, 40]
+    assert sorted(workers.batches) == [[1, 2], [3, 4]]
+
+
+async def test_no_more_runs_overlap_than_may() -> None:
+    lock, running, most = threading.Lock(), [0], [0]
+
+    def run(batch: Batch, stop: Stop) -> Batch:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        try:
+            return {"y": batch["x"][:, 0] * 10}
+        finally:
+            with lock:
+                running[0] -= 1
+
+    async with batcher(run, size=2, parallel=3) as made:
+        await asyncio.gather(*(made.submit(rows(*range(5)), Meter()) for _ in range(40)))
+    assert 1 <= most[0] <= 3
+
+
+class Small(Machine):
+    """A model with memory for a few positions only."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def run(self, batch: Batch, stop: Stop) -> Batch:
+        if batch["x"].size > self.room:
+            self.batches.append(batch["x"][:, 0].tolist())
+            raise MemoryError
+        return super().run(batch, stop)
+
+
+async def test_a_batch_without_memory_is_halved_until_it_fits_and_the_cap_is_remembered() -> None:
+    machine = Small(room=3)
+    async with batcher(machine.run, size=8) as made:
+        answers = await made.submit(rows(*range(8)), Meter())
+        assert numbers_of(answers) == [number * 10 for number in range(8)]
+        assert list(map(len, machine.batches)) == [8, 4, 4, 2, 2, 2, 2]
+        machine.batches.clear()
+        await made.submit(rows(*range(8)), Meter())
+    assert list(map(len, machine.batches)) == [2, 2, 2, 2]
+
+
+async def test_a_cap_is_of_rows_times_length() -> None:
+    machine = Small(room=16)
+    async with batcher(machine.run, processor=Padded()) as made:
+        await made.submit([row(number, 8) for number in range(4)], Meter())
+        machine.batches.clear()
+        await made.submit([row(number, 2) for number in range(8)], Meter())
+    assert list(map(len, machine.batches)) == [8]
+
+
+async def test_without_memory_awareness_the_cap_is_forgotten_and_all_are_answered() -> None:
+    machine = Small(room=3)
+    async with batcher(machine.run, size=4, memory_aware=False) as made:
+        for _ in range(2):
+            answers = await made.submit(rows(1, 2, 3, 4), Meter())
+            assert numbers_of(answers) == [10, 20, 30, 40]
+    assert list(map(len, machine.batches)) == [4, 2, 2] * 2
+
+
+async def test_one_row_without_memory_fails_its_caller_alone(turns: Turns) -> None:
+    machine = Small(room=10)
+    async with batcher(machine.run, processor=Padded()) as made:
+        first = await hold(machine, made)
+        large = asyncio.create_task(made.submit([row(2, 11)], Meter()))
+        small = submitted(made, 3)
+        await turns()
+        machine.go.set()
+        assert numbers_of(await small) == [30]
+        with pytest.raises(ModelUnavailable, match="no memory for one row of length 11"):
+            await large
+        await first
+        assert numbers_of(await made.submit(rows(4), Meter())) == [40]
+
+
+async def test_a_caller_who_failed_leaves_nothing_behind() -> None:
+    machine = Machine()
+    async with batcher(machine.run, size=2) as made:
+        with pytest.raises(ValueError, match="a negative number"):
+            await made.submit(rows(-1, *range(1, 10)), Meter())
+        assert made.waiting == 0
+        assert numbers_of(await made.submit(rows(5), Meter())) == [50]
+    assert len(machine.batches) == 2
+
+
+def checksum(row: np.ndarray) -> int:
+    """A number that depends on every element of a row, and on their order; padding adds none."""
+    return int((row * (np.arange(len(row)) + 1)).sum())
+
+
+async def test_under_random_cancellation_no_answer_goes_to_the_wrong_caller() -> None:
+    """2,000 calls of mixed lengths over three workers; every third one leaves at some time."""
+    dice = random.Random(11)
+
+    def run(batch: Batch, stop: Stop) -> Batch:
+        return {"y": np.array([checksum(own) for own in batch["x"]])}
+
+    async def call(made: Batcher) -> int:
+        mine = [
+            {"x": np.array([dice.randrange(1, 10**6) for _ in range(dice.choice([3, 4, 30]))])}
+            for _ in range(dice.randint(1, 4))
+        ]
+        work = asyncio.create_task(made.submit(mine, Meter()))
+        for _ in range(dice.randint(0, 40)):
+            await asyncio.sleep(0)
+        if dice.random() < 0.33:
+            work.cancel()
+        try:
+            assert numbers_of(await work) == [checksum(own["x"]) for own in mine]
+        except asyncio.CancelledError:
+            return 0
+        return 1
+
+    options: dict[str, Any] = {"processor": Padded(), "costs": table(), "parallel": 3}
+    async with batcher(run, size=16, **options) as made:
+        answered = 0
+        for _ in range(20):
+            answered += sum(await asyncio.gather(*(call(made) for _ in range(100))))
+        assert made.waiting == 0
+    assert 1000 < answered < 2000
+    assert made.batches < made.rows / 2  # they did share batches

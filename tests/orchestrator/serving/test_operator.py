@@ -119,8 +119,8 @@ async def test_metrics_tell_what_happened_and_nothing_of_what_was_sent(
     assert samples["isthmus_requests_total code=SERVICE_FAILED service=fail"] == 1
     assert samples["isthmus_request_duration_seconds_count service=echo"] == 2
     assert samples["isthmus_declassifications_total service=redact"] == 1
-    assert samples["isthmus_batches_total model=tiny"] == 2  # one of them the warm-up
-    assert samples["isthmus_batch_rows_total model=tiny"] == 4
+    assert samples["isthmus_batches_total model=tiny"] == 1
+    assert samples["isthmus_batch_rows_total model=tiny"] == 3
     assert samples["isthmus_queue_depth model=tiny"] == 0
     assert samples["isthmus_requests_in_progress"] == 1
     assert samples["isthmus_ready"] == 1

@@ -11,6 +11,7 @@ from orchestrator.core.model import Batch, Stop, TensorSpec
 from orchestrator.core.running import Meter
 from orchestrator.models.store import ModelStore
 from orchestrator.models.tensor import TensorModel
+from orchestrator.serving.batcher import BatchOptions
 from orchestrator.serving.pool import ModelPool
 from orchestrator.testing import FakeRuntime, fake_model
 
@@ -22,10 +23,10 @@ def total(batch: Batch, stop: Stop) -> Batch:
     return {"y": batch["x"].sum(axis=1)}
 
 
-def pool_of(tmp_path: Path, compute: Any = total) -> tuple[ModelPool, FakeRuntime]:
+def pool_of(tmp_path: Path, compute: Any = total, **options: Any) -> tuple[ModelPool, FakeRuntime]:
     fake_model(tmp_path, "doubler", [X], [Y])
     runtime = FakeRuntime("edge", {"doubler": compute})
-    return ModelPool(ModelStore(tmp_path), runtime), runtime
+    return ModelPool(ModelStore(tmp_path), runtime, BatchOptions(**options)), runtime
 
 
 async def test_a_model_is_loaded_once_and_warm_before_it_counts(tmp_path: Path) -> None:
@@ -37,10 +38,13 @@ async def test_a_model_is_loaded_once_and_warm_before_it_counts(tmp_path: Path) 
 
     pool, runtime = pool_of(tmp_path, counted)
     await pool.load(doubler)
+    warm = len(runs)
     await pool.load(doubler)
-    assert (runtime.loaded, runs) == (["doubler"], [1])
+    assert (runtime.loaded, runs[0], len(runs)) == (["doubler"], 1, warm)
     (report,) = pool.reports
-    assert (report.name, report.device) == ("doubler", "fake")
+    assert (report.name, report.device, report.batched) == ("doubler", "fake", True)
+    batcher = pool.batchers["doubler"]
+    assert (batcher.batches, batcher.rows) == (0, 0)  # what it was tried out with is no traffic
     await pool.aclose()
     assert (runtime.loaded, pool.reports) == ([], ())
 
@@ -137,4 +141,99 @@ async def test_runs_of_one_model_never_overlap(tmp_path: Path) -> None:
     await pool.load(doubler)
     x = np.ones((20, 2), np.float32)
     await asyncio.gather(*(pool.run(doubler, {"x": x}, Meter()) for _ in range(20)))
+    await pool.aclose()
+
+
+def quantised(batch: Batch, stop: Stop) -> Batch:
+    """Rounds to a share of the batch's largest number, as dynamic INT8 does."""
+    step = max(float(np.abs(batch["x"]).max()), 1e-9) / 127
+    return {"y": (np.round(batch["x"] / step) * step).sum(axis=1).astype(np.float32)}
+
+
+async def together(pool: ModelPool, rows: int) -> list[float]:
+    """Return the answers to calls of one row each that come at the same time."""
+    calls = [
+        pool.run(doubler, {"x": np.full((1, 2), n + 0.3, np.float32)}, Meter()) for n in range(rows)
+    ]
+    return [float(answer["y"][0]) for answer in await asyncio.gather(*calls)]
+
+
+async def test_a_model_whose_answers_depend_on_batch_mates_is_not_batched(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    def counted(batch: Batch, stop: Stop) -> Batch:
+        runs.append(len(batch["x"]))
+        return quantised(batch, stop)
+
+    pool, _ = pool_of(tmp_path, counted)
+    await pool.load(doubler)
+    assert [report.batched for report in pool.reports] == [False]
+    runs.clear()
+    alone = [(await together(pool, 1))[0], *(await together(pool, 10))[1:]]
+    assert runs == [1] * 11
+    assert alone == pytest.approx([2 * (n + 0.3) for n in range(10)], rel=1e-6)
+    await pool.aclose()
+
+
+async def test_a_model_that_takes_one_row_at_a_time_is_not_batched_and_works(
+    tmp_path: Path,
+) -> None:
+    def single(batch: Batch, stop: Stop) -> Batch:
+        if len(batch["x"]) > 1:
+            raise ValueError("the batch axis is 1")
+        return total(batch, stop)
+
+    pool, _ = pool_of(tmp_path, single)
+    await pool.load(doubler)
+    assert [report.batched for report in pool.reports] == [False]
+    answer = await pool.run(doubler, {"x": np.ones((5, 2), np.float32)}, Meter())
+    assert answer["y"].tolist() == [2] * 5
+    await pool.aclose()
+
+
+async def test_with_a_batch_size_of_one_a_model_is_not_batched(tmp_path: Path) -> None:
+    pool, _ = pool_of(tmp_path, max_batch_size=1)
+    await pool.load(doubler)
+    assert [report.batched for report in pool.reports] == [False]
+    await pool.aclose()
+
+
+async def test_as_many_runs_overlap_as_the_runtime_says(tmp_path: Path) -> None:
+    both, gate = threading.Barrier(2, timeout=10), threading.Event()
+
+    def paired(batch: Batch, stop: Stop) -> Batch:
+        if gate.is_set():
+            both.wait()
+        return total(batch, stop)
+
+    pool, runtime = pool_of(tmp_path, paired)
+    runtime.parallel = 2
+    assert pool.parallelism == 1
+    await pool.load(doubler)
+    assert pool.parallelism == 2
+    gate.set()
+    assert await together(pool, 2) == pytest.approx([0.6, 2.6])
+    gate.clear()
+    await pool.aclose()
+
+
+async def test_a_model_that_cannot_be_tried_out_is_served_one_run_at_a_time(
+    tmp_path: Path,
+) -> None:
+    def particular(batch: Batch, stop: Stop) -> Batch:
+        if not (batch["x"] == np.round(batch["x"])).all():
+            raise ValueError("whole numbers only")
+        return total(batch, stop)
+
+    class Trying(FakeRuntime):
+        def warm(self, name: str, batch: Batch) -> int:
+            self.run(name, batch, Stop())
+            return 4
+
+    fake_model(tmp_path, "doubler", [X], [Y])
+    pool = ModelPool(ModelStore(tmp_path), Trying("edge", {"doubler": particular}))
+    await pool.load(doubler)
+    assert pool.parallelism == 1
+    answer = await pool.run(doubler, {"x": np.ones((5, 2), np.float32)}, Meter())
+    assert answer["y"].tolist() == [2] * 5
     await pool.aclose()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import SettingsError
+from orchestrator.serving.batcher import BatchOptions
 from orchestrator.serving.settings import PREFIX, NodeSettings
 from orchestrator.settings import load
 from policies.facts import Clearance, Level
@@ -38,13 +39,28 @@ def test_what_the_operator_says_of_the_node_is_what_it_becomes() -> None:
     said = loaded(name="n", clearance="secret:phi,pii", slots=2, max_in_flight=7, max_batch_size=5)
     options = said.options("cloud")
     assert options.clearance == Clearance(Level.SECRET, frozenset({"phi", "pii"}))
-    got = (options.name, options.slots, options.max_in_flight, options.max_batch_size)
+    got = (options.name, options.slots, options.max_in_flight, options.batching.max_batch_size)
     assert got == ("n", 2, 7, 5)
+
+
+def test_how_a_model_batches_is_what_the_operator_says_of_it() -> None:
+    assert NodeSettings().options("edge").batching == BatchOptions(
+        max_batch_size=32, max_delay_ms=0.0, shape_aware=True, memory_aware=True
+    )
+    said: dict[str, Any] = {
+        "max_batch_size": 5,
+        "max_delay_ms": 2.5,
+        "shape_aware": False,
+        "memory_aware": False,
+    }
+    assert loaded(**said).options("edge").batching == BatchOptions(**said)
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        ({"max_delay_ms": -1}, "max_delay_ms: "),
+        ({"shape_aware": "sometimes"}, "shape_aware: "),
         ({"prot": 1}, "did you mean port"),
         ({"port": 70_000}, r"port: .*less than or equal to 65535"),
         ({"port": "many"}, "port: "),
