@@ -36,6 +36,25 @@ def test_the_python_of_a_page_runs(page: Path, minilm_store: Path, tmp_path: Pat
     assert found.returncode == 0, found.stderr
 
 
+def test_the_first_example_is_an_app_that_a_node_serves(minilm_store: Path, tmp_path: Path) -> None:
+    (tmp_path / "inbox.py").write_text(blocks(ROOT / "README.md", "python")[0])
+    command = [sys.executable, "-m", "edge_node", "--app", "inbox", "--check"]
+    command += ["--models", str(minilm_store)]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert {"redact", "embed"} <= set(re.findall(r"^  (\w+)\(", found.stdout, re.MULTILINE))
+
+
+def test_the_readme_says_where_the_model_of_its_first_example_comes_from() -> None:
+    readme = ROOT / "README.md"
+    added = re.search(r'isthmus models add (\w+) --from "\$\((\S+) path\)"', readme.read_text())
+    assert added
+    assert f'TextEmbedding("{added[1]}")' in blocks(readme, "python")[0]
+    command = [str(Path(sys.executable).with_name(added[2])), "path"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (Path(found.stdout.strip()) / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("page", YAML, ids=named)
 def test_the_settings_of_a_page_are_right(page: Path, tmp_path: Path) -> None:
     for block in blocks(page, "yaml"):
