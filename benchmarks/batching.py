@@ -30,7 +30,7 @@ from orchestrator.core.model import Batch, Stop
 from orchestrator.core.running import Meter
 from orchestrator.models.store import ModelStore
 from orchestrator.models.text import TextEmbedding, TextProcessor
-from orchestrator.serving.batcher import BatchOptions
+from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.pool import ModelPool
 
 GOALS = {"mixed": 0.92, "all-128": 0.97}

@@ -21,7 +21,7 @@ from orchestrator.core.running import Meter, running
 from orchestrator.core.spec import Declaration
 from orchestrator.models.store import ModelStore
 from orchestrator.serving.admission import Admission
-from orchestrator.serving.batcher import BatchOptions
+from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.bodies import Bodies
 from orchestrator.serving.dataplane import DataPlane
 from orchestrator.serving.metrics import NodeMetrics

@@ -15,10 +15,10 @@ from orchestrator.core.model import Model, ModelFolder, Processor, Runtime, Stop
 from orchestrator.core.report import ModelReport
 from orchestrator.core.running import Meter
 from orchestrator.models.store import ModelStore
-from orchestrator.serving.batcher import Batcher, BatchOptions
-from orchestrator.serving.costs import CostTable
-from orchestrator.serving.forward import Forward
-from orchestrator.serving.probes import mates_matter, measure_costs, typical_rows
+from orchestrator.serving.batching.batcher import Batcher, BatchOptions
+from orchestrator.serving.batching.costs import CostTable
+from orchestrator.serving.batching.forward import Forward
+from orchestrator.serving.batching.probes import mates_matter, measure_costs, typical_rows
 from orchestrator.serving.threads import in_daemon_thread
 
 _log = logging.getLogger("isthmus.node")

@@ -14,7 +14,7 @@ from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call
 from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.models.store import ModelStore
-from orchestrator.serving.batcher import BatchOptions
+from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.node import Node, NodeOptions
 from orchestrator.testing import Compute, FakeRuntime

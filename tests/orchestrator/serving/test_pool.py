@@ -11,7 +11,7 @@ from orchestrator.core.model import Batch, Stop, TensorSpec
 from orchestrator.core.running import Meter
 from orchestrator.models.store import ModelStore
 from orchestrator.models.tensor import TensorModel
-from orchestrator.serving.batcher import BatchOptions
+from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.pool import ModelPool
 from orchestrator.testing import FakeRuntime, fake_model
 

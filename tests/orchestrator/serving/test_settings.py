@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import SettingsError
-from orchestrator.serving.batcher import BatchOptions
+from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.settings import PREFIX, NodeSettings
 from orchestrator.settings import load
 from policies.facts import Clearance, Level

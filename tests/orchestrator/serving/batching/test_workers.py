@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.core.model import Row, Stop
 from orchestrator.core.running import Meter
-from orchestrator.serving.waiting import Caller, Entry
-from orchestrator.serving.workers import Outcome, Run, Workers
+from orchestrator.serving.batching.waiting import Caller, Entry
+from orchestrator.serving.batching.workers import Outcome, Run, Workers
 from orchestrator.testing import ManualClock
 
 Model = Callable[[Sequence[Row], Stop], Sequence[Row]]

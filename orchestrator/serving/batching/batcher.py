@@ -11,11 +11,11 @@ from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.core.errors import ModelUnavailable
 from orchestrator.core.model import Row, Stopped
 from orchestrator.core.running import Meter
-from orchestrator.serving.costs import CostTable
-from orchestrator.serving.forward import Forward
-from orchestrator.serving.grouping import Limits, group
-from orchestrator.serving.waiting import Caller, Entry, Waiting
-from orchestrator.serving.workers import Outcome, Run, Workers
+from orchestrator.serving.batching.costs import CostTable
+from orchestrator.serving.batching.forward import Forward
+from orchestrator.serving.batching.grouping import Limits, group
+from orchestrator.serving.batching.waiting import Caller, Entry, Waiting
+from orchestrator.serving.batching.workers import Outcome, Run, Workers
 
 _TRY_LARGER = 32
 """One of so many batches takes half as many rows again: what once seemed dear is tried again."""

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core.errors import ModelUnavailable
 from orchestrator.core.model import Batch, Row, Stop
-from orchestrator.serving.forward import Forward
+from orchestrator.serving.batching.forward import Forward
 
 
 class Numbers:

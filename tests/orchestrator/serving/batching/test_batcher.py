@@ -16,9 +16,9 @@ from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import ModelUnavailable
 from orchestrator.core.model import Batch, Row, Stop, Stopped
 from orchestrator.core.running import Meter
-from orchestrator.serving.batcher import Batcher, BatchOptions
-from orchestrator.serving.costs import CostTable
-from orchestrator.serving.forward import Forward
+from orchestrator.serving.batching.batcher import Batcher, BatchOptions
+from orchestrator.serving.batching.costs import CostTable
+from orchestrator.serving.batching.forward import Forward
 from orchestrator.testing import ManualClock
 
 Turns = Callable[[], Awaitable[None]]
@@ -388,8 +388,8 @@ async def test_a_model_that_raises_stop_iteration_fails_its_caller() -> None:
 QUITTING_MODEL = """
 import asyncio, sys
 from orchestrator.core.running import Meter
-from orchestrator.serving.batcher import Batcher
-from orchestrator.serving.forward import Forward
+from orchestrator.serving.batching.batcher import Batcher
+from orchestrator.serving.batching.forward import Forward
 
 class Numbers:
     def key(self, row): return None

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.serving.costs import CostTable
-from orchestrator.serving.waiting import Entry
+from orchestrator.serving.batching.costs import CostTable
+from orchestrator.serving.batching.waiting import Entry
 
 _WORTH = 0.015
 """A batch grows only if each second of work done apart gets cheaper by this part."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import ModelUnavailable
 from orchestrator.core.model import Row
 from orchestrator.core.running import Meter
-from orchestrator.serving.waiting import Caller, Entry, Waiting
+from orchestrator.serving.batching.waiting import Caller, Entry, Waiting
 
 Make = Callable[..., Entry]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.serving.costs import CostTable, Size
+from orchestrator.serving.batching.costs import CostTable, Size
 
 PROBED = [(rows, length) for rows in (1, 4, 16) for length in (8, 32, 128)]
 sizes = st.tuples(st.integers(1, 64), st.integers(1, 2048))

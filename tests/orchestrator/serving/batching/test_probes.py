@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from orchestrator.core.model import Array, Batch, Row, Stop
-from orchestrator.serving.forward import Forward
-from orchestrator.serving.probes import mates_matter, measure_costs, typical_rows
+from orchestrator.serving.batching.forward import Forward
+from orchestrator.serving.batching.probes import mates_matter, measure_costs, typical_rows
 from orchestrator.testing import ManualClock
 
 Compute = Callable[[Array], Array]

@@ -7,8 +7,8 @@ import numpy as np
 
 from orchestrator.core.deadline import Clock
 from orchestrator.core.model import Row, Stop
-from orchestrator.serving.costs import CostTable, Size
-from orchestrator.serving.forward import Forward
+from orchestrator.serving.batching.costs import CostTable, Size
+from orchestrator.serving.batching.forward import Forward
 
 _log = logging.getLogger("isthmus.node")
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.deadline import Deadline
-from orchestrator.serving.costs import CostTable
-from orchestrator.serving.grouping import Limits, group
-from orchestrator.serving.waiting import Entry
+from orchestrator.serving.batching.costs import CostTable
+from orchestrator.serving.batching.grouping import Limits, group
+from orchestrator.serving.batching.waiting import Entry
 from orchestrator.testing import ManualClock
 
 MANY = Limits(rows=32)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.deadline import Clock
 from orchestrator.core.model import Row, Stop
-from orchestrator.serving.forward import Forward
+from orchestrator.serving.batching.forward import Forward
+from orchestrator.serving.batching.waiting import Caller, Entry
 from orchestrator.serving.threads import DaemonThreads
-from orchestrator.serving.waiting import Caller, Entry
 
 Outcome = Sequence[Row] | BaseException
 """The answers of a run, or why there are none."""

@@ -1,0 +1,1 @@
+"""One model, many callers: which rows run together, when, and in which threads."""
