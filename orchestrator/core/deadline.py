@@ -25,7 +25,8 @@ def parse_duration(duration: Duration) -> float:
         ValueError: It is no duration, or not a positive one.
     """
     try:
-        seconds = _seconds(duration)
+        # To Python True is a number, too.
+        seconds = 0.0 if isinstance(duration, bool) else _seconds(duration)
     except (TypeError, ValueError, OverflowError):
         seconds = 0.0
     if not 0 < seconds < float("inf"):

@@ -49,7 +49,7 @@ def test_what_is_no_duration_is_refused_with_examples(duration: Duration) -> Non
         parse_duration(duration)
 
 
-@pytest.mark.parametrize("duration", [10**400, None, [1.0]])
+@pytest.mark.parametrize("duration", [10**400, None, [1.0], True])
 def test_what_is_no_number_at_all_is_refused_alike(duration: Any) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         parse_duration(duration)
