@@ -329,7 +329,8 @@ class SessionMessage(_message.Message):
        5 END     Timings, ends the stream           6 ERROR  google.rpc.Status, ends either
        7 CANCEL  the caller has left                8 CREDIT bytes of chunks it has read (4 bytes)
        9 PART    a piece of the body of the next frame of that call, for large bodies
-    A node sends at most 1 MiB of chunks of a stream for which it has no credit.
+    A node sends at most 1 MiB of chunks of a stream for which it has no credit. A message has at most
+    1 MiB. A caller that closes its side of the session has left: what still runs is cancelled.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
