@@ -31,11 +31,14 @@ class Exchange:
         self._max_bytes = max_bytes
         self._clock = clock
 
-    def call_of(self, request: pb.InvokeRequest, seconds: float, *, stream: bool) -> Call:
+    def call_of(
+        self, request: pb.InvokeRequest, length: int, seconds: float, *, stream: bool
+    ) -> Call:
         """Return a message as a call.
 
         Args:
             request: The message.
+            length: How many bytes it has.
             seconds: How long it may take if it does not say.
             stream: Whether its answer is a stream.
 
@@ -45,21 +48,21 @@ class Exchange:
         if not request.service:
             raise WireError("a message names no service")
         call = decode_call(request, self.node.tier, stream, seconds, self._clock)
-        if request.ByteSize() > self._max_bytes:  # measured as its caller does: JSON is longer
+        if length > self._max_bytes:  # measured as its caller does: JSON is longer
             check_size(pack(call.arguments), self._max_bytes)
         return call
 
-    def payload_of(self, value: object) -> pb.Payload:
-        """Return a result as a message; raise InvalidInput if it is too large."""
+    def payload_of(self, value: object, into: pb.Payload | None = None) -> pb.Payload:
+        """Return a result as a message, or write it into one; raise InvalidInput if too large."""
         packed = pack(value)
         check_size(packed, self._max_bytes)
-        return encode(packed)
+        return encode(packed, into)
 
     def reply_of(self, reply: Reply) -> pb.InvokeReply:
         """Return an answer as a message; raise InvalidInput if it is too large."""
-        return pb.InvokeReply(
-            result=self.payload_of(reply.value), timings=encode_timings(reply.timings)
-        )
+        message = pb.InvokeReply(timings=encode_timings(reply.timings))
+        self.payload_of(reply.value, message.result)
+        return message
 
     def error_of(self, error: BaseException, request: pb.InvokeRequest) -> CallError:
         """Return what a caller may hear of a failure, naming node and call."""

@@ -63,7 +63,9 @@ class NodeServicer(GeneratedServicer):
             chunks: Chunks = reply.value
             try:
                 async for chunk in chunks:
-                    yield pb.StreamReply(chunk=self._exchange.payload_of(chunk))
+                    message = pb.StreamReply()
+                    self._exchange.payload_of(chunk, message.chunk)
+                    yield message
             finally:
                 await chunks.aclose()
             yield pb.StreamReply(end=encode_timings(chunks.timings))
@@ -97,7 +99,7 @@ class NodeServicer(GeneratedServicer):
     def _call(self, request: pb.InvokeRequest, context: Context, *, stream: bool) -> Call:
         # A tool that sets no timeout in the message may have set one on the RPC.
         seconds = context.time_remaining() or DEFAULT_DEADLINE
-        return self._exchange.call_of(request, seconds, stream=stream)
+        return self._exchange.call_of(request, request.ByteSize(), seconds, stream=stream)
 
     @asynccontextmanager
     async def _answering(self, request: pb.InvokeRequest, context: Context) -> AsyncIterator[None]:

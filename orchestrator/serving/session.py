@@ -146,24 +146,24 @@ class NodeSession:
             self._fail(number, refusal, request)
             return
         answer = self._answer if kind is Kind.CALL else self._answer_stream
-        task = asyncio.create_task(answer(number, request))
+        task = asyncio.create_task(answer(number, request, len(body)))
         self._running[number] = task
         task.add_done_callback(lambda _: self._running.pop(number, None))
 
-    async def _answer(self, number: int, request: pb.InvokeRequest) -> None:
+    async def _answer(self, number: int, request: pb.InvokeRequest, length: int) -> None:
         try:
-            call = self._exchange.call_of(request, DEFAULT_DEADLINE, stream=False)
+            call = self._exchange.call_of(request, length, DEFAULT_DEADLINE, stream=False)
             reply = self._exchange.reply_of(await self._node.handle(call))
         except (Exception, asyncio.CancelledError) as error:
             self._fail(number, error, request)
         else:
             self._outbox.put(Kind.RESULT, number, reply.SerializeToString())
 
-    async def _answer_stream(self, number: int, request: pb.InvokeRequest) -> None:
+    async def _answer_stream(self, number: int, request: pb.InvokeRequest, length: int) -> None:
         window, sent = _Window(), 0
         self._windows[number] = window
         try:
-            call = self._exchange.call_of(request, DEFAULT_DEADLINE, stream=True)
+            call = self._exchange.call_of(request, length, DEFAULT_DEADLINE, stream=True)
             chunks: Chunks = (await self._node.handle(call)).value
             try:
                 async for chunk in chunks:

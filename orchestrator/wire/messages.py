@@ -33,7 +33,7 @@ def parse(kind: type[M], data: bytes) -> M:
 
 def encode_call(call: Call, packed: Packed) -> pb.InvokeRequest:
     """Return a call as a message."""
-    return pb.InvokeRequest(
+    message = pb.InvokeRequest(
         call_id=call.id,
         trace_parent=call.trace_parent,
         service=call.service,
@@ -42,8 +42,9 @@ def encode_call(call: Call, packed: Packed) -> pb.InvokeRequest:
         timeout_us=max(int(call.deadline.left() * 1e6), 1),  # 0 would leave it to the node
         attempt=call.attempt,
         depth=call.depth,
-        arguments=encode(packed),
     )
+    encode(packed, message.arguments)
+    return message
 
 
 def decode_call(

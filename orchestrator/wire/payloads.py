@@ -84,10 +84,17 @@ def unpack(packed: Packed) -> Any:
     return _Unpacking(packed.attachments).value(packed.body)
 
 
-def encode(packed: Packed) -> pb.Payload:
-    """Return a packed value as a message."""
-    text = to_json(packed.body, inf_nan_mode="constants").decode()
-    return pb.Payload(json=text, attachments=[_attachment(part) for part in packed.attachments])
+def encode(packed: Packed, into: pb.Payload | None = None) -> pb.Payload:
+    """Return a packed value as a message, or write it into one: in another it would be copied."""
+    message = pb.Payload() if into is None else into
+    message.json = to_json(packed.body, inf_nan_mode="constants").decode()
+    for part in packed.attachments:
+        attachment = message.attachments.add()
+        if isinstance(part, bytes):
+            attachment.blob = part
+        else:
+            encode_tensor(part, attachment.tensor)
+    return message
 
 
 def decode(message: pb.Payload) -> Packed:
@@ -100,13 +107,9 @@ def decode(message: pb.Payload) -> Packed:
         part.blob if part.WhichOneof("kind") == "blob" else decode_tensor(part.tensor)
         for part in message.attachments
     ]
-    return Packed(body, tuple(parts), PUBLIC, message.ByteSize())
-
-
-def _attachment(part: Array | bytes) -> pb.Attachment:
-    if isinstance(part, bytes):
-        return pb.Attachment(blob=part)
-    return pb.Attachment(tensor=encode_tensor(part))
+    # ByteSize() would tell by serialising everything once more.
+    size = sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
+    return Packed(body, tuple(parts), PUBLIC, size + len(message.json))
 
 
 class _Packing:

@@ -30,10 +30,13 @@ def check_array(array: Array) -> None:
         )
 
 
-def encode_tensor(array: Array) -> pb.Tensor:
-    """Return an array as a message."""
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return pb.Tensor(dtype=array.dtype.name, shape=array.shape, data=little.tobytes())
+def encode_tensor(array: Array, into: pb.Tensor | None = None) -> pb.Tensor:
+    """Return an array as a message, or write it into one: a message put into another is copied."""
+    message = pb.Tensor() if into is None else into
+    message.dtype = array.dtype.name
+    message.shape.extend(array.shape)
+    message.data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return message
 
 
 def decode_tensor(message: pb.Tensor) -> Array:
@@ -49,9 +52,10 @@ def decode_tensor(message: pb.Tensor) -> Array:
     # Whole numbers of any size, so that no shape can overflow into a small one.
     if len(shape) > _MAX_AXES or any(axis < 0 for axis in shape):
         raise WireError("a tensor has an impossible shape")
-    if math.prod(shape) * dtype.itemsize != len(message.data):
+    data = message.data  # once: each access copies
+    if math.prod(shape) * dtype.itemsize != len(data):
         raise WireError("a tensor's bytes do not fit its shape")
-    array = np.frombuffer(message.data, dtype)
+    array = np.frombuffer(data, dtype)
     if dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
         raise WireError("a tensor of bool has other bytes than 0 and 1")
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.call import Reply, Timings
+from orchestrator.core.call import Call, Reply, Timings
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import (
     CallError,
@@ -51,7 +51,7 @@ def request(json: str = "{}", **changes: Any) -> pb.InvokeRequest:
 
 def refused(exchange: Exchange, message: pb.InvokeRequest, kind: type[CallError]) -> str:
     with pytest.raises(kind) as caught:
-        exchange.call_of(message, 5.0, stream=False)
+        call_of(exchange, message)
     return str(caught.value)
 
 
@@ -67,7 +67,7 @@ async def test_a_message_becomes_the_call_it_stands_for(
         timeout_us=1_500_000,
         attempt=2,
     )
-    call = exchange.call_of(message, 5.0, stream=True)
+    call = exchange.call_of(message, 0, 5.0, stream=True)
     assert (call.id, call.trace, call.service) == ("0123456789abcdef", "b" * 32, "echo")
     assert (call.version, call.attempt, call.stream) == ("v1", 2, True)
     assert call.arguments == {"text": "x"}
@@ -81,11 +81,13 @@ async def test_a_message_becomes_the_call_it_stands_for(
 async def test_a_call_that_says_nothing_of_time_has_what_its_transport_gives_it(
     exchange: Exchange,
 ) -> None:
-    assert exchange.call_of(request(), 5.0, stream=False).deadline.left() == 5.0
+    assert exchange.call_of(request(), 0, 5.0, stream=False).deadline.left() == 5.0
 
 
 async def test_a_call_without_a_label_is_refused(exchange: Exchange) -> None:
-    assert exchange.call_of(request(), 5.0, stream=False).label == Label()  # the positive control
+    assert (
+        exchange.call_of(request(), 0, 5.0, stream=False).label == Label()
+    )  # the positive control
     for label in (None, pb.Label()):
         assert "set label.level" in refused(exchange, request(label=label), InvalidInput)
 
@@ -95,9 +97,13 @@ async def test_arguments_that_make_no_sense_are_a_wire_error(exchange: Exchange,
     refused(exchange, request(json), WireError)
 
 
+def call_of(exchange: Exchange, message: pb.InvokeRequest) -> Call:
+    return exchange.call_of(message, message.ByteSize(), 5.0, stream=False)
+
+
 async def test_arguments_above_the_limit_are_refused_with_a_cure(exchange: Exchange) -> None:
     text = '{"text": "%s"}'
-    fits = exchange.call_of(request(text % ("x" * (MOST - 100))), 5.0, stream=False)
+    fits = call_of(exchange, request(text % ("x" * (MOST - 100))))
     assert len(fits.arguments["text"]) == MOST - 100
     said = refused(exchange, request(text % (CANARY * MOST)), InvalidInput)
     assert "raise max_call_mib" in said
@@ -109,7 +115,7 @@ async def test_json_that_is_longer_than_what_it_carries_is_measured_as_its_calle
 ) -> None:
     escaped = request('{"text": "%s"}' % (r"\u0001" * (MOST // 2)))
     assert escaped.ByteSize() > MOST
-    assert len(exchange.call_of(escaped, 5.0, stream=False).arguments["text"]) == MOST // 2
+    assert len(call_of(exchange, escaped).arguments["text"]) == MOST // 2
 
 
 async def test_a_result_above_the_limit_is_refused_with_a_cure(exchange: Exchange) -> None:
@@ -142,7 +148,7 @@ async def test_an_error_that_names_its_node_and_call_keeps_them(exchange: Exchan
 @pytest.mark.parametrize("strange", [CANARY, "0" * 17, "G" * 16, "0123456789ABCDEF", ""])
 async def test_an_id_that_is_none_of_ours_is_not_repeated(exchange: Exchange, strange: str) -> None:
     assert exchange.error_of(Overloaded(), request(call_id=strange)).call_id == ""
-    assert exchange.call_of(request(call_id=strange), 5.0, stream=False).id == "0" * 16
+    assert exchange.call_of(request(call_id=strange), 0, 5.0, stream=False).id == "0" * 16
 
 
 async def test_a_failure_of_the_node_itself_says_nothing_to_callers_and_logs_no_payload(
