@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from types import ModuleType
@@ -128,17 +128,21 @@ class Orchestrator:
         self._home = None
         await self._close()
 
+    def is_prepared(self, declaration: Declaration) -> bool:
+        """Say whether a service was checked and warmed."""
+        return declaration in self._prepared
+
     async def prepare(self, declaration: Declaration) -> None:
         """Check and warm a service that is called for the first time."""
-        if declaration not in self._prepared and self._inside:
+        if self._inside:
             await self._inside.prepare(declaration)
             self._prepared.add(declaration)
 
-    async def invoke(self, call: Call) -> Result[Any]:
+    def invoke(self, call: Call) -> Coroutine[Any, Any, Result[Any]]:
         """Bring a call to a node; on the home loop. A stream's value is its Chunks."""
         if self._inside is None:
             raise UsageError("the orchestrator is not open: use it in `with` or `async with`")
-        return await self._inside.way(call)
+        return self._inside.way(call)
 
     def _take_home(self, loop: asyncio.AbstractEventLoop | None) -> Home:
         if self._home is not None:

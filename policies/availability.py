@@ -8,6 +8,7 @@ class AvailabilityFilter(Filter):
     """Refuse a node that cannot be reached, does not serve the service, or keeps failing."""
 
     name = "availability"
+    steady = True
 
     def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
         """Return why the node cannot take the call, or None."""

@@ -7,7 +7,14 @@ from policies.facts import CallFacts, EndpointFacts, Terms
 
 
 class Filter(Protocol):
-    """A hard rule: may this call go there at all?"""
+    """A hard rule: may this call go there at all?
+
+    Attributes:
+        name: What decisions and settings call it.
+        steady: Whether calls of one kind that are made within some milliseconds, with payloads of
+            about one size and ample time, may share one verdict. A rule that does not say so is
+            asked for every call.
+    """
 
     name: str
 
@@ -16,7 +23,13 @@ class Filter(Protocol):
 
 
 class Scorer(Protocol):
-    """A soft rule: what does going there cost, in milliseconds?"""
+    """A soft rule: what does going there cost, in milliseconds?
+
+    Attributes:
+        name: What decisions and settings call it.
+        steady: Whether such calls may share one cost, corrected for how many of them each node
+            has; see `Filter`.
+    """
 
     name: str
 

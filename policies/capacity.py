@@ -8,6 +8,7 @@ class CapacityFilter(Filter):
     """Refuse a node where this caller's bounded queue is full."""
 
     name = "capacity"
+    steady = True
 
     def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
         """Return why there is no room, or None."""

@@ -25,6 +25,8 @@ class Chain:
         self.filters = (*promises, *(rule for rule in filters if rule.name not in names))
         self.scorers = tuple(scorers)
         self._terms = tuple(terms_of(scorer) for scorer in self.scorers)
+        rules = (*self.filters, *self.scorers)
+        self.steady = all(getattr(rule, "steady", False) for rule in rules)
 
     def decide(self, call: CallFacts, endpoints: Iterable[EndpointFacts]) -> Decision:
         """Return the endpoints the call may use, best first, and every refusal."""
@@ -35,10 +37,14 @@ class Chain:
             if verdicts:
                 refused += verdicts
                 continue
-            cost = sum(scorer.cost(call, endpoint) for scorer in self.scorers)
+            cost = self.cost(call, endpoint)
             candidates.append(Candidate(endpoint, call.placement.prefers(endpoint.tier), cost))
-        candidates.sort(key=lambda c: (not c.preferred, c.cost_ms, c.name))
+        candidates.sort(key=Candidate.rank)
         return Decision(call, tuple(candidates), tuple(refused), self._terms)
+
+    def cost(self, call: CallFacts, endpoint: EndpointFacts) -> float:
+        """Return what all scorers together say of an endpoint, in milliseconds."""
+        return sum(scorer.cost(call, endpoint) for scorer in self.scorers)
 
     def _verdicts(self, call: CallFacts, endpoint: EndpointFacts) -> list[Verdict]:
         """Return every refusal; of a tier that is closed nothing more needs to be said."""

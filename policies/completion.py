@@ -42,6 +42,7 @@ class CompletionScorer(Scorer):
     """Cost: the predicted time to completion."""
 
     name = "completion"
+    steady = True
 
     def cost(self, call: CallFacts, endpoint: EndpointFacts) -> float:
         """Return the predicted time to completion in milliseconds."""

@@ -14,6 +14,7 @@ class CostScorer(Scorer):
     """
 
     name = "cost"
+    steady = True
 
     def __init__(self, ms_per_dollar: float = 200.0) -> None:
         self.ms_per_dollar = ms_per_dollar

@@ -9,6 +9,7 @@ class DeadlineFilter(Filter):
     """Refuse a node whose predicted completion is later than the call's deadline."""
 
     name = "deadline"
+    steady = True
 
     def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
         """Return why the node would answer too late, or None."""

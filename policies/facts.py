@@ -1,9 +1,11 @@
 """The frozen facts that rules see (labels, calls, endpoints) and the Decision made of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Literal
+
+from policies.record import record
 
 Tier = Literal["edge", "cloud"]
 """Where a node stands."""
@@ -114,7 +116,7 @@ class Placement:
         return f"{self.home}, {self.spread} to {other}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallFacts:
     """What rules may know of a call: never its payload.
 
@@ -135,7 +137,7 @@ class CallFacts:
     remaining_ms: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndpointFacts:
     """A snapshot of one endpoint as the caller sees it, for one service.
 
@@ -176,7 +178,7 @@ class EndpointFacts:
     dollars_per_hour: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """One filter's refusal of one endpoint, with its reason in words."""
 
@@ -186,18 +188,38 @@ class Verdict:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Candidate:
-    """An endpoint that passed every filter, with its predicted cost in milliseconds."""
+    """An endpoint that passed every filter.
+
+    Attributes:
+        endpoint: What the filters and scorers saw.
+        preferred: Whether it ranks before those that are not, whatever they cost.
+        cost_ms: Its predicted cost in milliseconds.
+        joined: Calls that have joined it since (or left it, below 0); the cost counts them.
+    """
 
     endpoint: EndpointFacts
     preferred: bool
     cost_ms: float
+    joined: int = 0
 
     @property
     def name(self) -> str:
         """The endpoint's name."""
         return self.endpoint.name
+
+    @property
+    def busy(self) -> EndpointFacts:
+        """The endpoint with the calls that have joined it."""
+        if not self.joined:
+            return self.endpoint
+        ahead = max(self.endpoint.in_flight, self.endpoint.waiting) + self.joined
+        return replace(self.endpoint, in_flight=ahead, waiting=0)
+
+    def rank(self) -> tuple[bool, float, str]:
+        """Return what candidates are sorted by."""
+        return not self.preferred, self.cost_ms, self.endpoint.name
 
 
 Terms = Callable[[CallFacts, EndpointFacts], Mapping[str, float]]
@@ -262,7 +284,7 @@ class Decision:
     def _terms(self, candidate: Candidate) -> dict[str, float]:
         parts: dict[str, float] = {}
         for itemise in self.terms:
-            for name, ms in itemise(self.call, candidate.endpoint).items():
+            for name, ms in itemise(self.call, candidate.busy).items():
                 parts[name] = parts.get(name, 0.0) + ms
         return parts
 

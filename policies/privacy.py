@@ -8,6 +8,7 @@ class PrivacyFilter(Filter):
     """Refuse a node whose clearance does not cover the call's label."""
 
     name = "privacy"
+    steady = True
 
     def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
         """Return why the node may not see the data, or None."""

@@ -8,6 +8,7 @@ class TierFilter(Filter):
     """Refuse a node of a tier that the service did not open itself to."""
 
     name = "tier"
+    steady = True
 
     def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
         """Return why the node's tier is closed to the call, or None."""

@@ -1,16 +1,17 @@
 """One request in flight and what comes back: Call, Reply, Result."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Protocol, TypeVar
 
 from orchestrator.core.deadline import Deadline
 from policies.facts import Decision, Label, Placement, Tier
+from policies.record import record
 
 R_co = TypeVar("R_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """One request in flight; it carries everything explicitly.
 
@@ -65,7 +66,7 @@ class Call:
         return f"00-{self.trace}-{self.id}-01"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timings:
     """What a node measured of one call, in milliseconds, and how busy it was then.
 
@@ -116,7 +117,7 @@ class Chunks(AsyncIterator[Any]):
         await self._source.aclose()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """A node's answer to one attempt.
 
@@ -129,7 +130,7 @@ class Reply:
     timings: Timings = Timings()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result(Generic[R_co]):
     """A call's value and how it came about.
 

@@ -5,9 +5,9 @@ node as a CallHandler. The composition root fills both in.
 """
 
 import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -17,6 +17,7 @@ from orchestrator.core.errors import UsageError
 from orchestrator.core.home import Home
 from orchestrator.core.report import NodeReport
 from orchestrator.core.spec import Declaration
+from orchestrator.core.stepping import OnWait, nobody
 
 
 class Caller(Protocol):
@@ -29,18 +30,26 @@ class Caller(Protocol):
     def home(self) -> Home:
         """The loop that its work is done on."""
 
+    def is_prepared(self, declaration: Declaration) -> bool:
+        """Say whether a service needs no `prepare` any more."""
+
     async def prepare(self, declaration: Declaration) -> None:
         """Check and warm a service that is called for the first time; run on the home loop."""
 
-    async def invoke(self, call: Call) -> Result[Any]:
+    def invoke(self, call: Call) -> Coroutine[Any, Any, Result[Any]]:
         """Bring a call to a node; run on the home loop. A stream's value is its Chunks."""
 
 
 class CallHandler(Protocol):
     """A node as a channel sees it."""
 
-    async def handle(self, call: Call) -> Reply:
-        """Run a call whose arguments came over a channel."""
+    async def handle(self, call: Call, on_wait: OnWait = nobody) -> Reply:
+        """Run a call whose arguments came over a channel.
+
+        Args:
+            call: The call.
+            on_wait: Is told when the call first waits for something; many never do.
+        """
 
     def report(self) -> NodeReport:
         """Say what the node is and how busy."""
@@ -91,6 +100,11 @@ class calling_through:  # noqa: N801
         # A fixture closes in another context than it opened in: there is nothing to put back.
         with suppress(ValueError):
             _active.reset(self._token)
+
+
+def call_through(context: Context, caller: Caller) -> None:
+    """Send the calls made in a context through a caller."""
+    context.run(_active.set, caller)
 
 
 @contextmanager

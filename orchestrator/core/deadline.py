@@ -3,10 +3,10 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from orchestrator.core.errors import DeadlineExceeded
+from policies.record import record
 
 Clock = Callable[[], float]
 """Seconds on a clock that never goes back."""
@@ -45,7 +45,7 @@ def _seconds(duration: Duration) -> float:
     return float(match[1]) * _SECONDS[match[2]] if match else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Deadline:
     """A point on a monotonic clock.
 

@@ -1,12 +1,66 @@
-"""Time limits of tasks: one wheel of deadlines, instead of a timer of the loop for each call."""
+"""Time limits of waits: one wheel of deadlines, instead of a timer of the loop for each call."""
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
+
+from orchestrator.core.deadline import Deadline
+
+W = TypeVar("W")
 
 _TICK = 0.01
 """Seconds between two slots of a wheel: a limit is at most so late."""
+
+
+class Wheel(Generic[W]):
+    """Gives up what waits when its time has come; use it on one event loop only.
+
+    Deadlines of one tick share a slot, so that entering and leaving cost a set operation: the
+    hashed timing wheel of Varghese and Lauck (1987).
+
+    Args:
+        give_up: Ends a wait whose time has come.
+    """
+
+    def __init__(self, give_up: Callable[[W], object]) -> None:
+        self._give_up = give_up
+        self._slots: dict[int, set[W]] = {}
+        self._order: list[int] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def slot(self, deadline: Deadline) -> set[W]:
+        """Return where to put what ends at a deadline, and to take it out when it has ended."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        left = deadline.at - deadline.clock()
+        due = int((loop.time() + (left if left > 0 else 0.0)) / _TICK) + 1
+        slot = self._slots.get(due)
+        if slot is None:
+            slot = self._slots[due] = set()
+            heapq.heappush(self._order, due)
+            if self._order[0] == due:
+                self._wait(loop)
+        return slot
+
+    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._order[0] * _TICK, self._turn, loop)
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The loop may call a little early, by less than its clock can tell.
+        now = (loop.time() + 1e-4) / _TICK
+        while self._order and self._order[0] <= now:
+            slot = self._slots.pop(heapq.heappop(self._order))
+            while slot:
+                self._give_up(slot.pop())
+        self._timer = None
+        if self._order:
+            self._wait(loop)
 
 
 class Limit:
@@ -20,9 +74,9 @@ class Limit:
 
     __slots__ = ("_cancelling", "_slot", "_task", "expired")
 
-    def __init__(self) -> None:
+    def __init__(self, slot: "set[Limit] | None" = None) -> None:
         self.expired = False
-        self._slot: set[Limit] | None = None
+        self._slot = slot
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
 
@@ -37,6 +91,8 @@ class Limit:
         if task is None:
             raise RuntimeError("a Limit is entered by a task")
         self._task, self._cancelling = task, task.cancelling()
+        if self._slot is not None:
+            self._slot.add(self)
         return self
 
     def __exit__(
@@ -54,43 +110,12 @@ class Limit:
             raise TimeoutError from error
 
 
-class Wheel:
-    """Gives limits up when their time has come; use it on one event loop only.
-
-    Deadlines of one tick share a slot, so that entering and leaving cost a set operation: the
-    hashed timing wheel of Varghese and Lauck (1987).
-    """
+class Limits:
+    """Limits that end at deadlines; use it on one event loop only."""
 
     def __init__(self) -> None:
-        self._slots: dict[int, set[Limit]] = {}
-        self._order: list[int] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._wheel: Wheel[Limit] = Wheel(Limit.give_up)
 
-    def limit(self, seconds: float) -> Limit:
-        """Return a limit that ends so many seconds from now."""
-        loop = asyncio.get_running_loop()
-        due = int((loop.time() + max(seconds, 0.0)) / _TICK) + 1
-        slot = self._slots.get(due)
-        if slot is None:
-            slot = self._slots[due] = set()
-            heapq.heappush(self._order, due)
-            if self._order[0] == due:
-                self._wait(loop)
-        limit = Limit()
-        limit._slot = slot
-        slot.add(limit)
-        return limit
-
-    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(self._order[0] * _TICK, self._turn) if self._order else None
-
-    def _turn(self) -> None:
-        loop = asyncio.get_running_loop()
-        # The loop may call a little early, by less than its clock can tell.
-        now = (loop.time() + 1e-4) / _TICK
-        while self._order and self._order[0] <= now:
-            for limit in self._slots.pop(heapq.heappop(self._order)):
-                limit.give_up()
-        self._wait(loop)
+    def until(self, deadline: Deadline) -> Limit:
+        """Return a limit that ends at a deadline."""
+        return Limit(self._wheel.slot(deadline))

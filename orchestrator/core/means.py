@@ -42,16 +42,21 @@ class AgeingMean:
         self._mean: float | None = None
         self._renewed = clock()
 
-    def add(self, sample: float) -> None:
-        """Take a sample."""
-        faded = self.value
-        self._mean = sample if self._mean is None else faded + self._weight * (sample - faded)
-        self._renewed = self._clock()
+    def add(self, sample: float, count: int = 1, at: float | None = None) -> None:
+        """Take a sample, or the mean of so many, of this moment or of an earlier one."""
+        at = self._clock() if at is None else at
+        faded = self._value_at(at)
+        weight = 1 - (1 - self._weight) ** count
+        self._mean = sample if self._mean is None else faded + weight * (sample - faded)
+        self._renewed = at
 
     @property
     def value(self) -> float:
         """The estimate at this moment; 0 without samples."""
-        age = max(self._clock() - self._renewed, 0.0)
+        return self._value_at(self._clock())
+
+    def _value_at(self, moment: float) -> float:
+        age = max(moment - self._renewed, 0.0)
         return (self._mean or 0.0) * math.exp2(-age / self._half_life)
 
 

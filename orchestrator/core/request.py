@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.core.call import Call, Result
@@ -10,16 +9,17 @@ from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import UsageError
 from orchestrator.core.home import refuse_running_loop
-from orchestrator.core.running import Running, label_floor, running
+from orchestrator.core.running import Running, running
 from orchestrator.core.spec import Declaration
 from orchestrator.core.streams import AsyncStream
-from policies.facts import Label, Placement
+from policies.facts import PUBLIC, Label, Placement
+from policies.record import record
 
 MAX_DEPTH = 32
 """Bodies that may call one from the other; each one that blocks holds a thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """One call, before it starts.
 
@@ -59,7 +59,9 @@ class Request:
         """
         schema, here = declaration.spec.schema, running()
         arguments = schema.bind(args, kwargs)
-        label = schema.label_of(arguments).join(label_floor())
+        label = schema.label_of(arguments)
+        if here is not None and (floor := here.raised_floor) is not PUBLIC:
+            label = label.join(floor)
         return cls(declaration, caller, arguments, label, placement, seconds, here)
 
     @property
@@ -81,7 +83,8 @@ class Request:
 
     async def run(self) -> Result[Any]:
         """Call and await, on any loop."""
-        return await self.caller.home.run(self._result())
+        home = self.caller.home
+        return await (self._result() if home.is_here() else home.run(self._result()))
 
     def stream(self) -> AsyncStream[Any]:
         """Return the stream of the call, which starts with the first value asked for."""
@@ -93,28 +96,26 @@ class Request:
         return result.with_value(self.declaration.spec.schema.load_result(result.value))
 
     async def _start(self) -> Result[Any]:
-        await self.caller.prepare(self.declaration)
-        return await self.caller.invoke(self._call())
+        declaration, caller, here = self.declaration, self.caller, self.here
+        if not caller.is_prepared(declaration):
+            await caller.prepare(declaration)
+        spec, clock, ids = declaration.spec, caller.clock, caller.random
+        deadline, depth = Deadline(clock() + self.seconds, clock), 0
+        if here is not None and here.deadline is not None:
+            deadline, depth = deadline.earlier(here.deadline), here.depth + 1
+            self._check_depth(depth)
+        trace = here.trace if here is not None else ""
+        drawn = f"{ids.getrandbits(192):048x}"
+        return await caller.invoke(
+            Call(
+                drawn[32:], trace or drawn[:32], spec.name, spec.version, self.arguments,
+                self.label, deadline, self.placement, spec.streams, spec.idempotent, 1, depth,
+            )
+        )  # fmt: skip
 
-    def _call(self) -> Call:
-        spec, caller, here = self.declaration.spec, self.caller, self.here
-        deadline = Deadline.after(self.seconds, caller.clock)
-        depth = here.depth + 1 if here and here.deadline else 0
+    def _check_depth(self, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise UsageError(
-                f"{spec.name} is called from {MAX_DEPTH} bodies, one inside the other: does a "
-                "service call itself?"
+                f"{self.declaration.spec.name} is called from {MAX_DEPTH} bodies, one inside the "
+                "other: does a service call itself?"
             )
-        return Call(
-            id=f"{caller.random.getrandbits(64):016x}",
-            trace=(here.trace if here else "") or f"{caller.random.getrandbits(128):032x}",
-            service=spec.name,
-            version=spec.version,
-            arguments=self.arguments,
-            label=self.label,
-            deadline=deadline.earlier(here.deadline if here else None),
-            placement=self.placement,
-            stream=spec.streams,
-            idempotent=spec.idempotent,
-            depth=depth,
-        )

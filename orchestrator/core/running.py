@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -75,15 +75,8 @@ class Waits:
 
 
 @dataclass(slots=True)
-class Opened:
-    """The join of the labels of what a body has opened so far."""
-
-    label: Label = PUBLIC
-
-
-@dataclass(frozen=True, slots=True)
 class Running:
-    """What the code of a body knows of where it runs.
+    """What the code of a body knows of where it runs, and what it has done so far.
 
     Attributes:
         node: The node.
@@ -93,9 +86,8 @@ class Running:
         slot: The blocking body's place in the pool, if it has one.
         meter: What the call has used so far.
         trusted: Whether it is a declassifier: what it opens does not raise the floor.
-        opened: What it has opened so far.
-        waits: What its thread waits for, if it is a blocking one.
         depth: How many bodies its call was made from, one inside the other.
+        opened: The join of the labels of what it has opened so far.
     """
 
     node: NodeHandle
@@ -105,19 +97,28 @@ class Running:
     slot: Slot | None = None
     meter: Meter = field(default_factory=Meter)
     trusted: bool = False
-    opened: Opened = field(default_factory=Opened)
-    waits: Waits = field(default_factory=Waits)
     depth: int = 0
+    opened: Label = PUBLIC
+    _waits: Waits | None = None
 
     @property
     def raised_floor(self) -> Label:
         """The least label of everything the body calls from now on."""
-        return self.floor.join(self.opened.label)
+        if self.opened is PUBLIC:
+            return self.floor
+        return self.floor.join(self.opened)
+
+    @property
+    def waits(self) -> Waits:
+        """What its thread waits for, if it is a blocking body; made when first asked for."""
+        if self._waits is None:
+            self._waits = Waits()
+        return self._waits
 
     def note_opened(self, label: Label) -> None:
         """Raise the floor to the label of a value that the body opens."""
         if not self.trusted:
-            self.opened.label = self.opened.label.join(label)
+            self.opened = self.opened.join(label)
 
     @contextmanager
     def waiting(self, future: Future[Any]) -> Iterator[None]:
@@ -136,6 +137,11 @@ UNKNOWN = Label(Level.SECRET, frozenset({"unknown"}))
 def running() -> Running | None:
     """Return where this code runs, or None outside of every body."""
     return _running.get() or (_process[-1] if _process else None)
+
+
+def enter_body(context: Context, here: Running) -> None:
+    """Make what runs in a context run as a body there."""
+    context.run(_running.set, here)
 
 
 class running_as:  # noqa: N801

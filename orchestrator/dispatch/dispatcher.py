@@ -9,7 +9,6 @@ from typing import Any
 from orchestrator.core.call import Call, Chunks, Reply, Result
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, DeadlineExceeded, NoRoute, OutcomeUnknown
-from orchestrator.core.limits import Wheel
 from orchestrator.resilience.retry import RetryBudget, backoff
 from orchestrator.routing.endpoint import Endpoint
 from orchestrator.routing.router import Router
@@ -41,7 +40,6 @@ class Dispatcher:
         self._budget = budget
         self._source = source
         self._clock = clock
-        self._wheel = Wheel()
 
     async def invoke(self, call: Call) -> Result[Any]:
         """Bring a call to a node and return its result; a stream's value is its Chunks.
@@ -50,48 +48,61 @@ class Dispatcher:
             CallError: It was refused, ran out of time, or failed.
         """
         self._budget.deposit()
-        call.deadline.check(call.id)
-        seconds = call.deadline.left()
-        limit = self._wheel.limit(seconds)
         try:
-            with limit:
-                return await self._walk(call)
-        except TimeoutError:
-            if limit.expired:
-                raise DeadlineExceeded(
-                    f"{call.service} had no answer within {seconds:.3g} s: give it more time with "
-                    "deadline= or .options(deadline=...)",
-                    call_id=call.id,
-                ) from None
-            raise
+            return await self._walk(call)
+        except DeadlineExceeded as error:
+            error.call_id = error.call_id or call.id
+            if error.node:
+                raise
+            raise DeadlineExceeded(
+                f"{call.service} had no answer in time: give it more with deadline= or "
+                ".options(deadline=...)",
+                call_id=call.id,
+            ) from None
 
     async def _walk(self, call: Call) -> Result[Any]:
-        """Try the candidates in order; when all have failed, wait a little and ask again."""
+        """Try the candidates in order; when all have failed, wait a little and ask again.
+
+        Each wait on the way ends at the deadline by itself, so no limit stands around them.
+        """
+        call.deadline.check(call.id)
         started = self._clock()
-        call = call.packed_as(packed := pack(call.arguments))
-        size = packed.size
-        tried: list[str] = []
+        packed = pack(call.arguments)
+        call, size = call.packed_as(packed), packed.size
+        tried: tuple[str, ...] = ()
         failure: CallError | None = None
         for rounds in range(ROUNDS):
             if rounds:
-                await asyncio.sleep(backoff(rounds, self._source.random()))
+                await self._pause(rounds, call)
             decision = self._decide(call, size, failure)
             for candidate in decision.candidates:
                 endpoint = self._router.endpoint(candidate.name)
                 if endpoint is None:
                     continue
-                if failure and not self._budget.withdraw():
-                    raise failure
-                tried.append(endpoint.name)
+                if failure:
+                    if not self._budget.withdraw():
+                        raise failure
+                    call = replace(call, attempt=len(tried) + 1)
+                tried = (*tried, endpoint.name)
                 try:
-                    if len(tried) > 1:
-                        call = replace(call, attempt=len(tried))
-                    reply = await self._attempt(endpoint, call, size)
+                    if call.stream:
+                        reply = await self._begin_stream(endpoint, call, size)
+                    else:
+                        reply = await endpoint.send(call, size)
                 except CallError as error:
                     failure = self._may_repeat(call, error)
+                    call.deadline.check(call.id)
                     continue
-                return self._result(call, endpoint, decision, reply, tried, started)
+                return Result(
+                    reply.value, endpoint.options.tier, endpoint.name, call.label, decision,
+                    reply.timings, (self._clock() - started) * 1e3, tried, call.id,
+                )  # fmt: skip
         raise failure or NoRoute(call_id=call.id)
+
+    async def _pause(self, rounds: int, call: Call) -> None:
+        seconds = backoff(rounds, self._source.random())
+        await asyncio.sleep(max(min(seconds, call.deadline.left()), 0.0))
+        call.deadline.check(call.id)
 
     def _decide(self, call: Call, size: int, failure: CallError | None) -> Decision:
         try:
@@ -101,12 +112,9 @@ class Dispatcher:
                 raise failure from None
             raise
 
-    async def _attempt(self, endpoint: Endpoint, call: Call, size: int) -> Reply:
-        reply = await endpoint.send(call, size)
-        if not call.stream:
-            return reply
-        # Until its first value a stream may still go elsewhere; after it, never.
-        chunks: Chunks = reply.value
+    async def _begin_stream(self, endpoint: Endpoint, call: Call, size: int) -> Reply:
+        """Wait for the first value of a stream: until then it may go elsewhere, later never."""
+        chunks: Chunks = (await endpoint.send(call, size)).value
         first = await anext(chunks, _END)
         return Reply(Chunks(_Resumed(first, chunks), lambda: chunks.timings))
 
@@ -122,27 +130,6 @@ class Dispatcher:
                 node=error.node,
             ) from error
         return error
-
-    def _result(
-        self,
-        call: Call,
-        endpoint: Endpoint,
-        decision: Decision,
-        reply: Reply,
-        tried: list[str],
-        started: float,
-    ) -> Result[Any]:
-        return Result(
-            value=reply.value,
-            tier=endpoint.options.tier,
-            node=endpoint.name,
-            label=call.label,
-            decision=decision,
-            timings=reply.timings,
-            total_ms=(self._clock() - started) * 1e3,
-            attempts=tuple(tried),
-            call_id=call.id,
-        )
 
 
 _END = object()

@@ -2,13 +2,13 @@
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from orchestrator.core.call import Call, Result
 from orchestrator.core.errors import CallError
 
-Next = Callable[[Call], Awaitable[Result[Any]]]
+Next = Callable[[Call], Coroutine[Any, Any, Result[Any]]]
 """The rest of the way."""
 
 Interceptor = Callable[[Call, Next], Awaitable[Result[Any]]]

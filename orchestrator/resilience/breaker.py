@@ -42,17 +42,19 @@ class Breaker:
 
     def enter(self) -> int | None:
         """Ask to send a call; return its ticket, or None if it may not go."""
+        self._tickets += 1
+        if self._in_row < self._limit:
+            return self._tickets
         if self.is_open:
             return None
-        self._tickets += 1
-        if self._is_tripped:
-            self._trial = self._tickets
+        self._trial = self._tickets
         return self._tickets
 
     def succeeded(self) -> None:
         """Note that the endpoint answered; any answer of its own will do."""
-        self._in_row = self._opened = 0
-        self._trial = None
+        if self._in_row:
+            self._in_row = self._opened = 0
+            self._trial = None
 
     def failed(self, ticket: int) -> None:
         """Note that the endpoint failed a call.

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
-from orchestrator.core.errors import Overloaded
+from orchestrator.core.deadline import Deadline
+from orchestrator.core.errors import DeadlineExceeded, Overloaded
 
 
 class Limiter:
@@ -32,40 +32,42 @@ class Limiter:
         """The most calls inside or waiting."""
         return self._limit + self._room
 
-    @asynccontextmanager
-    async def place(self, *, nested: bool = False) -> AsyncIterator[None]:
-        """Hold a place while the block runs, in the order of arrival.
+    def enter_now(self, *, nested: bool = False) -> bool:
+        """Take a place if there is one; say whether there was. Whoever enters must leave.
 
         Args:
             nested: Whether a call inside makes it, which holds its own place meanwhile: were
                 this one to wait, all could wait for each other.
+        """
+        if nested or self._inside < self._limit:
+            self._inside += 1
+            return True
+        return False
+
+    async def enter(self, deadline: Deadline | None = None) -> None:
+        """Take a place, in the order of arrival; whoever enters must leave.
 
         Raises:
             Overloaded: As many calls wait as may wait.
+            DeadlineExceeded: There was no place in time.
         """
-        await self.enter(nested=nested)
-        try:
-            yield
-        finally:
-            self.leave()
-
-    async def enter(self, *, nested: bool = False) -> None:
-        """Take a place; see `place`. Whoever enters must leave."""
-        if nested or self._inside < self._limit:
-            self._inside += 1
+        if self.enter_now():
             return
         if len(self._queue) >= self._room:
             raise Overloaded(f"{self.count} calls are in flight or waiting, the limit")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         try:
-            await turn
-        except asyncio.CancelledError:
+            async with asyncio.timeout(deadline.left() if deadline else None):
+                await turn
+        except (asyncio.CancelledError, TimeoutError) as error:
             if turn.done() and not turn.cancelled():
                 self.leave()  # the place was given in the moment of leaving
             else:
                 with suppress(ValueError):  # passed over already by a place that became free
                     self._queue.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise DeadlineExceeded from None
             raise
 
     def leave(self) -> None:

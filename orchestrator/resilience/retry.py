@@ -31,24 +31,25 @@ class RetryBudget:
         self._most = most
         self._clock = clock
         self._tokens = most
+        self._calls = 0
         self._seen = clock()
 
     def deposit(self) -> None:
         """Count a call."""
-        self._refill(self._share)
+        self._calls += 1
 
     def withdraw(self) -> bool:
         """Take the token of one retry; say whether there was one."""
-        self._refill(0.0)
+        self._refill()
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
 
-    def _refill(self, more: float) -> None:
+    def _refill(self) -> None:
         now = self._clock()
-        more += (now - self._seen) * self._floor
-        self._seen = now
+        more = self._calls * self._share + (now - self._seen) * self._floor
+        self._seen, self._calls = now, 0
         self._tokens = min(self._tokens + more, self._most)
 
 

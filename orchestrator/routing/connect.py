@@ -5,8 +5,8 @@ import time
 from orchestrator.core.deadline import Clock
 from orchestrator.routing.endpoint import Endpoint, EndpointOptions
 from orchestrator.settings import NodeEntry
+from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.security import TlsFiles, client_credentials, is_local
-from orchestrator.wire.session import SessionChannel
 from policies.facts import Clearance, Level
 
 

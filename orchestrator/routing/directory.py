@@ -30,6 +30,8 @@ class Directory:
         self._source = source
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
+        self.members = 0
+        """Counts endpoints that have come and gone."""
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -48,10 +50,12 @@ class Directory:
         probe = Probe(endpoint, self._source, clock=self._clock)
         task = asyncio.create_task(probe.follow(), name=f"probe {endpoint.name}")
         self._entries[endpoint.name] = _Entry(endpoint, probe, task)
+        self.members += 1
 
     async def remove(self, name: str) -> None:
         """Stop following a node and close the way to it."""
         entry = self._entries.pop(name)
+        self.members += 1
         entry.task.cancel()
         await asyncio.gather(entry.task, return_exceptions=True)
         await entry.endpoint.aclose()

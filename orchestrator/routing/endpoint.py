@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -18,8 +18,6 @@ from orchestrator.resilience.limiter import Limiter
 from orchestrator.routing.stats import EndpointStats
 from orchestrator.wire.channel import Channel
 from policies.facts import Clearance, EndpointFacts, Tier
-
-_NOTHING = nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +65,8 @@ class Endpoint:
         self._idempotent: set[Limit] = set()
         self._streams: WeakSet[AsyncGenerator[Any, None]] = WeakSet()
         self._clock = clock
+        self.changes = 0
+        """Counts reports, failures and the like: what a Decision made before does not know."""
 
     @property
     def problem(self) -> str:
@@ -85,6 +85,7 @@ class Endpoint:
         self._down = ""
         self._services = {service.name: service for service in report.services}
         self.stats.waiting = report.waiting
+        self.changes += 1
 
     def saw_down(self, reason: str) -> None:
         """Note that the node cannot be reached, with the reason in words.
@@ -93,6 +94,7 @@ class Endpoint:
         an answer may still come.
         """
         self._down = reason
+        self.changes += 1
         for limit in self._idempotent:
             # Soon, and not now: whoever says so may stand in one of these calls itself.
             asyncio.get_running_loop().call_soon(limit.give_up)
@@ -133,18 +135,28 @@ class Endpoint:
             source = self._stream(call, timings)
             self._streams.add(source)
             return Reply(Chunks(source, lambda: timings[-1] if timings else Timings()))
-        asked, ahead = self._clock(), self.limiter.count
-        await self.limiter.enter(nested=call.depth > 0)
+        limiter, clock = self.limiter, self._clock
+        asked, ahead = clock(), limiter.count
+        if not limiter.enter_now(nested=call.depth > 0):
+            await limiter.enter(call.deadline)
         try:
-            started = self._clock()
-            with self._attempt(call, started):
-                reply = await self.channel.send(call)
-            total_ms = (self._clock() - started) * 1e3
+            started = clock()
+            ticket = self._begin()
+            try:
+                if call.idempotent:
+                    reply = await self._send_while_there(call)
+                else:
+                    reply = await self.channel.send(call)
+            except BaseException as error:
+                self._failed(call, ticket, started, error)
+                raise
+            ended = clock()
+            self.breaker.succeeded()
         finally:
-            self.limiter.leave()
-        self.stats.saw_reply(call.service, total_ms, payload_bytes, reply.timings)
-        waited_ms = (started - asked) * 1e3 + reply.timings.queue_ms
-        self.stats.saw_queue(call.service, waited_ms, ahead)
+            limiter.leave()
+        measured, stats = reply.timings, self.stats
+        stats.saw_reply(call.service, (ended - started) * 1e3, payload_bytes, measured)
+        stats.saw_queue(call.service, (started - asked) * 1e3 + measured.queue_ms, ahead)
         return reply
 
     async def aclose(self) -> None:
@@ -155,8 +167,11 @@ class Endpoint:
         await self.channel.aclose()
 
     async def _stream(self, call: Call, timings: list[Timings]) -> AsyncGenerator[Any, None]:
-        async with self.limiter.place(nested=call.depth > 0):
-            with self._attempt(call, self._clock()):
+        if not self.limiter.enter_now(nested=call.depth > 0):
+            await self.limiter.enter(call.deadline)
+        try:
+            ticket, started = self._begin(), self._clock()
+            try:
                 chunks: Chunks = (await self.channel.send(call)).value
                 try:
                     async for chunk in chunks:
@@ -164,30 +179,31 @@ class Endpoint:
                 finally:
                     await chunks.aclose()
                     timings.append(chunks.timings)
+            except BaseException as error:
+                self._failed(call, ticket, started, error)
+                raise
+            self.breaker.succeeded()
+        finally:
+            self.limiter.leave()
 
-    @contextmanager
-    def _attempt(self, call: Call, started: float) -> Iterator[None]:
-        """Note how the node did with what the block sends, and name it in its errors."""
+    def _begin(self) -> int:
         ticket = self.breaker.enter()
         if ticket is None:
             raise CircuitOpen(f"{self.name} failed repeatedly", node=self.name)
-        try:
-            with self._while_there() if call.idempotent and not call.stream else _NOTHING:
-                yield
-        except CallError as error:
+        return ticket
+
+    def _failed(self, call: Call, ticket: int, started: float, error: BaseException) -> None:
+        """Note how the node did with a call, and name it in the error."""
+        if isinstance(error, CallError):
             self._note(error, ticket)
             error.node = self.name  # as the caller's settings call it
             error.call_id = error.call_id or call.id
-            raise
-        except BaseException:
-            self.breaker.given_up(ticket)
-            raise
         else:
-            self.breaker.succeeded()
-        finally:
-            if call.deadline.left() <= 0:
-                # A node that lets calls run out of time must not stay the cheapest.
-                self.stats.saw_timeout(call.service, (self._clock() - started) * 1e3)
+            self.breaker.given_up(ticket)
+        if call.deadline.left() <= 0:
+            # A node that lets calls run out of time must not stay the cheapest.
+            self.stats.saw_timeout(call.service, (self._clock() - started) * 1e3)
+        self.changes += 1
 
     def _note(self, error: CallError, ticket: int) -> None:
         if isinstance(error, EndpointUnavailable):
@@ -197,14 +213,13 @@ class Endpoint:
         else:
             self.breaker.given_up(ticket)  # refused or out of time on this side
 
-    @contextmanager
-    def _while_there(self) -> Iterator[None]:
-        """Give an idempotent call up when its node is seen to be gone."""
+    async def _send_while_there(self, call: Call) -> Reply:
+        """Send an idempotent call, and give it up when its node is seen to be gone."""
         limit = Limit()
         self._idempotent.add(limit)
         try:
             with limit:
-                yield
+                return await self.channel.send(call)
         except TimeoutError:
             if limit.expired:
                 raise EndpointUnavailable(

@@ -1,13 +1,21 @@
 """The router: a call's Decision from the facts of this moment."""
 
+import time
 from collections.abc import Mapping
 
 from orchestrator.core.call import Call
+from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import NoRoute, PrivacyRefused
 from orchestrator.routing.directory import Directory
 from orchestrator.routing.endpoint import Endpoint
+from orchestrator.routing.shared import SharedDecision
 from policies.chain import Chain
-from policies.facts import CallFacts, Decision, Tier
+from policies.facts import CallFacts, Decision, Label, Placement, Tier
+
+_Kind = tuple[str, str, Label, Placement, int]
+"""What calls that share a Decision have in common; the number is that of bits in their size."""
+
+_MOST_SHARED = 1024
 
 
 class Router:
@@ -17,14 +25,22 @@ class Router:
         directory: The endpoints.
         chain: The policies.
         missing: For each tier without a node, what would give it one.
+        clock: Tells how long a Decision may be shared.
     """
 
     def __init__(
-        self, directory: Directory, chain: Chain, missing: Mapping[Tier, str] | None = None
+        self,
+        directory: Directory,
+        chain: Chain,
+        missing: Mapping[Tier, str] | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._directory = directory
         self._chain = chain
         self._missing = missing or {}
+        self._clock = clock
+        self._shared: dict[_Kind, SharedDecision] = {}
+        self._members = -1
 
     def decide(self, call: Call, payload_bytes: int) -> Decision:
         """Return the endpoints a call may use, best first; at least one.
@@ -33,6 +49,22 @@ class Router:
             PrivacyRefused: Privacy alone keeps the call from every node of its tiers.
             NoRoute: No endpoint passed, for the reasons in the decision.
         """
+        if not self._chain.steady:
+            return self._decide(call, payload_bytes)
+        if self._members != self._directory.members or len(self._shared) > _MOST_SHARED:
+            self._shared.clear()
+            self._members = self._directory.members
+        size = payload_bytes.bit_length()
+        kind = (call.service, call.version, call.label, call.placement, size)
+        shared, now = self._shared.get(kind), self._clock()
+        if shared is not None and shared.holds(now, call.deadline.left() * 1e3):
+            return shared.ranked()
+        decision = self._decide(call, payload_bytes)
+        endpoints = self._directory.endpoints
+        self._shared[kind] = SharedDecision(decision, self._chain, endpoints, now)
+        return decision
+
+    def _decide(self, call: Call, payload_bytes: int) -> Decision:
         facts = CallFacts(
             service=call.service,
             version=call.version,

@@ -1,8 +1,6 @@
 """How many calls a node takes at once, and when the last one has left."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from orchestrator.core.errors import EndpointUnavailable, Overloaded
 
@@ -21,9 +19,8 @@ class Admission:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    @contextmanager
-    def taken(self, *, nested: bool = False) -> Iterator[None]:
-        """Count a call while the block runs.
+    def enter(self, *, nested: bool = False) -> None:
+        """Count a call; whoever enters must leave.
 
         Args:
             nested: Whether a call inside makes it: refused, it would fail that one.
@@ -37,13 +34,14 @@ class Admission:
         if self.inside >= self.limit and not nested:
             raise Overloaded(f"the node has {self.inside} calls, its limit", shareable=True)
         self.inside += 1
-        self._empty.clear()
-        try:
-            yield
-        finally:
-            self.inside -= 1
-            if not self.inside:
-                self._empty.set()
+        if self.inside == 1:
+            self._empty.clear()
+
+    def leave(self) -> None:
+        """Count a call no more."""
+        self.inside -= 1
+        if not self.inside:
+            self._empty.set()
 
     def close(self) -> None:
         """Take no more calls."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from orchestrator.core.deadline import Clock
 from orchestrator.core.running import Running
+from orchestrator.core.stepping import OnWait, in_context, nobody
 from orchestrator.serving.threads import DaemonThreads
 
 T = TypeVar("T")
@@ -60,24 +61,31 @@ class Bodies:
         self._clock = clock
         self._threads = DaemonThreads("isthmus-body")  # slots are scarce, threads are not
 
-    def slot_of(self, body: Callable[..., Any], *, inline: bool) -> Slots | None:
-        """Return where a body holds a slot while it runs, or None if it runs on the loop."""
-        on_loop = inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body)
-        return None if inline or on_loop else self.slots
-
-    async def run(self, body: Callable[[], Any], here: Running, *, inline: bool) -> Any:
+    async def run(
+        self,
+        body: Callable[[], Any],
+        here: Running,
+        *,
+        inline: bool,
+        context: contextvars.Context | None = None,
+        on_wait: OnWait = nobody,
+    ) -> Any:
         """Run a body to its end and return what it gives.
 
         Args:
             body: The body with its arguments; of an `async def` it makes the coroutine.
             here: Where it runs.
             inline: Whether a blocking body runs on the loop.
+            context: The variables that it sees and sets; None copies those of the awaiter.
+            on_wait: Is told when the body first leaves the loop to others.
         """
+        context = context or contextvars.copy_context()
         if inspect.iscoroutinefunction(body):
-            return await body()
+            return await in_context(body(), context, on_wait)
         if inline:
-            return body()
-        future = await self._start(body, here, contextvars.copy_context())
+            return context.run(body)
+        on_wait()
+        future = await self._start(body, here, context)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:

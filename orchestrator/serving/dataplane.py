@@ -5,47 +5,27 @@ import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from typing import Any, NoReturn
 
-from orchestrator.core.call import Call, Chunks, Reply, Timings
-from orchestrator.core.context import Caller, calling_through
+from orchestrator.core.call import Call, Chunks, Reply
+from orchestrator.core.context import Caller, call_through, calling_through
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, DeadlineExceeded, PrivacyRefused
 from orchestrator.core.labels import raised_to
-from orchestrator.core.limits import Wheel
-from orchestrator.core.running import Meter, NodeHandle, Running, running, running_as
+from orchestrator.core.limits import Limits
+from orchestrator.core.running import NodeHandle, Running, enter_body, running, running_as
+from orchestrator.core.stepping import OnWait, in_context, nobody
 from orchestrator.serving.admission import Admission
 from orchestrator.serving.bodies import Bodies
 from orchestrator.serving.failures import body_failed, result_failed
 from orchestrator.serving.metrics import NodeMetrics
-from orchestrator.serving.registry import Registry, Served
-from policies.facts import PUBLIC, Label
+from orchestrator.serving.registry import Registry
+from orchestrator.serving.stay import Stay
+from policies.facts import PUBLIC
 
 _audit = logging.getLogger("isthmus.audit")
-
-
-@dataclass(slots=True)
-class _Stay:
-    """One call's stay on this node, and what it took."""
-
-    call: Call
-    since: float
-    meter: Meter
-    busy_ms: float = 0.0
-    outcome: str = "OK"
-    timings: Timings = field(default_factory=Timings)
-
-
-@dataclass(frozen=True, slots=True)
-class _Admitted:
-    """A call that may run: its service, its checked arguments and their label."""
-
-    served: Served
-    body: functools.partial[Any]
-    label: Label
-    here: Running
 
 
 class DataPlane:
@@ -78,130 +58,191 @@ class DataPlane:
         self._caller = caller
         self._metrics = metrics
         self._clock = clock
-        self._wheel = Wheel()
+        self._limits = Limits()
 
-    async def handle(self, call: Call) -> Reply:
+    async def handle(self, call: Call, on_wait: OnWait = nobody) -> Reply:
         """Run a call; label, clearance and deadline are checked here a second time.
 
         A stream is checked when its first value is asked for.
 
+        Args:
+            call: The call.
+            on_wait: Is told when the call first waits for something.
+
         Raises:
             CallError: The call was refused or failed; the error names node and call.
         """
-        stay = _Stay(call, self._clock(), Meter())
+        stay = Stay(call, self._clock(), on_wait)
         if call.stream:
             return Reply(Chunks(self._stream(stay), lambda: stay.timings))
-        with self._staying(stay):
-            admitted = self._admit(stay)
-            with self._in_body(stay, admitted):
-                inline = admitted.served.spec.inline
-                value = await self._bodies.run(admitted.body, admitted.here, inline=inline)
-            call.deadline.check()  # a body that never waits is late all the same
-            value = self._checked(admitted, value)
-        admitted.served.service_ms.add(stay.timings.service_ms)
+        nested = self._is_nested()
+        try:
+            self._admission.enter(nested=nested)
+            try:
+                arguments = self._admit(stay)
+                value = self._checked(stay, await self._run(stay, arguments))
+            finally:
+                self._leave(stay)
+        except BaseException as error:
+            stay.note(error, self._node.name)
+            raise
+        finally:
+            self._record(stay)
+        stay.served.service_ms.add(stay.timings.service_ms)
         return Reply(value, stay.timings)
 
-    async def _stream(self, stay: _Stay) -> AsyncGenerator[Any, None]:
+    async def _run(self, stay: Stay, arguments: dict[str, Any]) -> Any:
+        """Run a body in a context of its own, until its deadline, and tell of its failures."""
+        served, here = stay.served, stay.here
+        context = copy_context()
+        enter_body(context, here)
+        call_through(context, self._caller)
+        stay.began = self._clock()
+        try:
+            if served.awaited:
+                body = served.body(**arguments)
+                value = await in_context(body, context, functools.partial(self._waits, stay))
+            else:
+                value = await self._bodies.run(
+                    functools.partial(served.body, **arguments),
+                    here,
+                    inline=served.spec.inline,
+                    context=context,
+                    on_wait=functools.partial(self._waits, stay),
+                )
+        except BaseException as error:
+            self._fail(stay, error)
+        else:
+            self._end_wait(stay)
+        finally:
+            stay.busy_ms += (self._clock() - stay.began) * 1e3
+        stay.call.deadline.check()  # a body that never waits is late all the same
+        return value
+
+    def _waits(self, stay: Stay) -> None:
+        """Limit the time of a call, now that it leaves the loop to others."""
+        limit = stay.limit = self._limits.until(stay.call.deadline)
+        limit.__enter__()
+        stay.on_wait()
+
+    async def _stream(self, stay: Stay) -> AsyncGenerator[Any, None]:
         with self._staying(stay):
-            admitted = self._admit(stay)
-            source = self._bodies.stream(admitted.body, admitted.here)
+            arguments = self._admit(stay)
+            body = functools.partial(stay.served.body, **arguments)
+            source = self._bodies.stream(body, stay.here)
             try:
                 while True:
                     stay.call.deadline.check()
                     # In the body for each step alone: between two steps the reader runs.
-                    with self._in_body(stay, admitted):
+                    with self._in_body(stay):
                         value = await anext(source, _END)
                     if value is _END:
                         return
-                    yield self._checked(admitted, value)
+                    yield self._checked(stay, value)
             finally:
-                with running_as(admitted.here), calling_through(self._caller):
+                with running_as(stay.here), calling_through(self._caller):
                     await source.aclose()
 
-    def _admit(self, stay: _Stay) -> _Admitted:
-        """Check a call before anything of it runs."""
+    def _admit(self, stay: Stay) -> dict[str, Any]:
+        """Check a call before anything of it runs, and return its arguments."""
         call, clearance = stay.call, self._node.clearance
-        served = self._registry.find(call.service, call.version, stream=call.stream)
+        served = stay.served = self._registry.find(call.service, call.version, stream=call.stream)
+        spec = served.spec
         if not clearance.covers(call.label):
             raise PrivacyRefused(
                 f"label {call.label} is above clearance {clearance} of this node", shareable=True
             )
         call.deadline.check()
-        arguments = served.spec.schema.load(call.arguments)
-        label = served.spec.schema.label_of(arguments)
+        arguments = spec.schema.load(call.arguments)
+        label = stay.label = spec.schema.label_of(arguments)
         if not call.label.covers(label):
             raise PrivacyRefused("an argument's label is above the call's", shareable=True)
-        here = Running(
+        stay.here = Running(
             self._node,
             # A declassifier is trusted to send on only what it has cleaned.
-            floor=PUBLIC if served.spec.declassifies else call.label,
-            deadline=call.deadline,
-            trace=call.trace,
-            slot=self._bodies.slot_of(served.body, inline=served.spec.inline),
-            meter=stay.meter,
-            trusted=served.spec.declassifies,
-            depth=call.depth,
+            PUBLIC if spec.declassifies else call.label,
+            call.deadline,
+            call.trace,
+            None if served.on_loop else self._bodies.slots,
+            stay.meter,
+            spec.declassifies,
+            call.depth,
         )
-        return _Admitted(served, functools.partial(served.body, **arguments), label, here)
+        return arguments
 
     @contextmanager
-    def _staying(self, stay: _Stay) -> Iterator[None]:
-        """Count a call while it is here, measure it, and name node and call in its errors."""
-        call = stay.call
+    def _staying(self, stay: Stay) -> Iterator[None]:
+        """Count a stream while it is here, measure it, and name node and call in its errors."""
         try:
-            with self._admission.taken(nested=self._is_nested()):
+            self._admission.enter(nested=self._is_nested())
+            try:
                 yield
-        except CallError as error:
-            stay.outcome = error.code
-            error.node = error.node or self._node.name
-            error.call_id = error.call_id or call.id
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            stay.outcome = "CANCELLED"
+            finally:
+                self._leave(stay)
+        except BaseException as error:
+            stay.note(error, self._node.name)
             raise
         finally:
-            stay.timings = self._timings(stay)
-            known = self._registry.name_of(call.service)
-            self._metrics.record(known, stay.outcome, stay.timings.node_ms / 1e3)
+            self._record(stay)
+
+    def _leave(self, stay: Stay) -> None:
+        self._admission.leave()
+        stay.measure(self._clock(), self._admission.inside)
+
+    def _record(self, stay: Stay) -> None:
+        known = self._registry.name_of(stay.call.service)
+        self._metrics.record(known, stay.outcome, stay.timings.node_ms / 1e3)
 
     def _is_nested(self) -> bool:
         """Say whether the body of a call on this very node makes the call."""
         here = running()
         return here is not None and here.node is self._node and here.deadline is not None
 
-    def _timings(self, stay: _Stay) -> Timings:
-        queue_ms = stay.meter.queue_ms + stay.meter.shared_ms
-        return Timings(
-            node_ms=(self._clock() - stay.since) * 1e3,
-            queue_ms=queue_ms,
-            service_ms=max(stay.busy_ms - queue_ms, 0.0),
-            waiting=self._admission.inside,
-        )
-
     @contextmanager
-    def _in_body(self, stay: _Stay, admitted: _Admitted) -> Iterator[None]:
-        """Run the block as the body: its context, its time limit, its failures."""
-        began = self._clock()
-        limit = self._wheel.limit(stay.call.deadline.left())
+    def _in_body(self, stay: Stay) -> Iterator[None]:
+        """Run the block as one step of a stream's body: its context, time limit, failures."""
+        stay.began = self._clock()
+        limit = stay.limit = self._limits.until(stay.call.deadline)
         try:
-            with running_as(admitted.here), calling_through(self._caller), limit:
+            with running_as(stay.here), calling_through(self._caller):
+                limit.__enter__()
                 yield
         except BaseException as error:
+            self._fail(stay, error)
+        else:
+            self._end_wait(stay)
+        finally:
+            stay.busy_ms += (self._clock() - stay.began) * 1e3
+
+    def _end_wait(self, stay: Stay) -> None:
+        """End a call's limit, if it had one; it may have been given up in this moment."""
+        if stay.limit is not None:
+            try:
+                stay.limit.__exit__(None, None, None)
+            finally:
+                expired, stay.limit = stay.limit.expired, None
+            if expired:
+                raise DeadlineExceeded
+
+    def _fail(self, stay: Stay, error: BaseException) -> NoReturn:
+        """Raise what a call whose body raised ends with."""
+        limit, stay.limit = stay.limit, None
+        if limit is not None:
+            with suppress(TimeoutError):
+                limit.__exit__(type(error), error, None)
             if limit.expired:
                 raise DeadlineExceeded from None
-            if _came_from_outside(error):
-                raise
-            raise body_failed(stay.call, admitted.served, error) from error
-        finally:
-            stay.busy_ms += (self._clock() - began) * 1e3
+        if _came_from_outside(error):
+            raise error
+        raise body_failed(stay.call, stay.served, error) from error
 
-    def _checked(self, admitted: _Admitted, value: Any) -> Any:
+    def _checked(self, stay: Stay, value: Any) -> Any:
         """Return a body's value if it fits its annotation, under the label of what made it."""
-        spec = admitted.served.spec
-        label = admitted.label.join(admitted.here.opened.label)
+        spec, opened = stay.served.spec, stay.here.opened
+        label = stay.label if opened is PUBLIC else stay.label.join(opened)
         if spec.declassifies:
             self._metrics.declassified[spec.name] += 1
-            _audit.info("%s lowered a value labelled %s", spec.name, admitted.label)
+            _audit.info("%s lowered a value labelled %s", spec.name, stay.label)
         elif label != PUBLIC:
             if not spec.schema.result.sealed:
                 raise PrivacyRefused(

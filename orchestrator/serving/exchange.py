@@ -7,11 +7,13 @@ import time
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, Cancelled, WireError
+from orchestrator.core.spec import DEFAULT_DEADLINE
 from orchestrator.serving.failures import frames_of
 from orchestrator.serving.node import Node
+from orchestrator.wire import bodies
 from orchestrator.wire.guard import check_size
-from orchestrator.wire.messages import call_id_of, decode_call, encode_timings
-from orchestrator.wire.payloads import encode, pack
+from orchestrator.wire.messages import decode_call, encode_payload, encode_timings
+from orchestrator.wire.payloads import Packed, pack
 from protos.isthmus.v1 import node_pb2 as pb
 
 _log = logging.getLogger("isthmus.node")
@@ -31,14 +33,11 @@ class Exchange:
         self._max_bytes = max_bytes
         self._clock = clock
 
-    def call_of(
-        self, request: pb.InvokeRequest, length: int, seconds: float, *, stream: bool
-    ) -> Call:
+    def call_of(self, request: pb.InvokeRequest, seconds: float, *, stream: bool) -> Call:
         """Return a message as a call.
 
         Args:
             request: The message.
-            length: How many bytes it has.
             seconds: How long it may take if it does not say.
             stream: Whether its answer is a stream.
 
@@ -47,28 +46,31 @@ class Exchange:
         """
         if not request.service:
             raise WireError("a message names no service")
-        call = decode_call(request, self.node.tier, stream, seconds, self._clock)
-        if length > self._max_bytes:  # measured as its caller does: JSON is longer
-            check_size(pack(call.arguments), self._max_bytes)
-        return call
+        return decode_call(request, self.node.tier, stream, seconds, self._clock, self._max_bytes)
 
-    def payload_of(self, value: object, into: pb.Payload | None = None) -> pb.Payload:
-        """Return a result as a message, or write it into one; raise InvalidInput if too large."""
+    def call_in(self, body: bytes, *, stream: bool) -> Call:
+        """Return the body of a frame as a call; raise CallError as `call_of` does."""
+        return bodies.decode_call(
+            body, self.node.tier, stream, DEFAULT_DEADLINE, self._clock, self._max_bytes
+        )
+
+    def packed(self, value: object) -> Packed:
+        """Return a result ready for the wire; raise InvalidInput if it is too large."""
         packed = pack(value)
         check_size(packed, self._max_bytes)
-        return encode(packed, into)
+        return packed
 
     def reply_of(self, reply: Reply) -> pb.InvokeReply:
         """Return an answer as a message; raise InvalidInput if it is too large."""
         message = pb.InvokeReply(timings=encode_timings(reply.timings))
-        self.payload_of(reply.value, message.result)
+        encode_payload(self.packed(reply.value), message.result)
         return message
 
-    def error_of(self, error: BaseException, request: pb.InvokeRequest) -> CallError:
+    def error_of(self, error: BaseException, call_id: str) -> CallError:
         """Return what a caller may hear of a failure, naming node and call."""
         ours = self._ours(error)
         ours.node = ours.node or self.node.name
-        ours.call_id = ours.call_id or call_id_of(request)
+        ours.call_id = ours.call_id or call_id
         return ours
 
     def _ours(self, error: BaseException) -> CallError:

@@ -31,8 +31,12 @@ class LocalCaller:
         self.clock = clock
         self.random = source or random.SystemRandom()
 
+    def is_prepared(self, declaration: Declaration) -> bool:
+        """Say yes: a daemon serves what its app declared when it started."""
+        return True
+
     async def prepare(self, declaration: Declaration) -> None:
-        """Do nothing: a daemon serves what its app declared when it started."""
+        """Do nothing."""
 
     async def invoke(self, call: Call) -> Result[Any]:
         """Run a call on this node.

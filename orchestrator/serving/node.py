@@ -19,6 +19,7 @@ from orchestrator.core.model import Model, Runtime
 from orchestrator.core.report import NodeReport, State
 from orchestrator.core.running import Meter, running
 from orchestrator.core.spec import Declaration
+from orchestrator.core.stepping import OnWait, nobody
 from orchestrator.models.store import ModelStore
 from orchestrator.serving.admission import Admission
 from orchestrator.serving.batching.batcher import BatchOptions
@@ -173,13 +174,13 @@ class Node:
             self._changes += 1
             self._changed.notify_all()
 
-    async def handle(self, call: Call) -> Reply:
+    async def handle(self, call: Call, on_wait: OnWait = nobody) -> Reply:
         """Run a call whose arguments came over a channel; see `DataPlane.handle`."""
         if self._plane is None or self._state == "starting":
             raise EndpointUnavailable(
                 "the node is still starting", node=self.name, call_id=call.id, shareable=True
             )
-        return await self._plane.handle(call)
+        return await self._plane.handle(call, on_wait)
 
     def report(self) -> NodeReport:
         """Say what the node is and how busy."""

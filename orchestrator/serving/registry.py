@@ -1,8 +1,9 @@
 """What a node serves: declarations by name, their bodies bound, and one instance a class."""
 
 import functools
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.core.catalogue import is_reload, two_of_one_name
@@ -16,16 +17,30 @@ from policies.facts import Tier
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One service on this node: its spec, its body for this tier, and the work it takes."""
+    """One service on this node.
+
+    Attributes:
+        declaration: What its decorator declared.
+        body: What fulfils it on this tier.
+        service_ms: The work that one call takes.
+        spec: The declaration's spec.
+        awaited: Whether the body gives a coroutine.
+        on_loop: Whether the body runs on the event loop.
+    """
 
     declaration: Declaration
     body: Callable[..., Any]
     service_ms: DecayingMean
+    spec: ServiceSpec = field(init=False)
+    awaited: bool = field(init=False)
+    on_loop: bool = field(init=False)
 
-    @property
-    def spec(self) -> ServiceSpec:
-        """What its decorator declared."""
-        return self.declaration.spec
+    def __post_init__(self) -> None:
+        set_once, spec = object.__setattr__, self.declaration.spec
+        awaited = inspect.iscoroutinefunction(self.body)
+        set_once(self, "spec", spec)
+        set_once(self, "awaited", awaited)
+        set_once(self, "on_loop", awaited or spec.inline or inspect.isasyncgenfunction(self.body))
 
     def report(self) -> ServiceReport:
         """Return what the node says of it."""

@@ -14,6 +14,7 @@ from grpc_health.v1.health import aio as health
 from orchestrator.core.errors import SettingsError
 from orchestrator.serving.node import Node
 from orchestrator.serving.servicer import NodeServicer
+from orchestrator.wire.frames import SESSION
 from orchestrator.wire.guard import MAX_CALL_BYTES
 from orchestrator.wire.security import TlsFiles, is_local, join_address, server_credentials
 from orchestrator.wire.unary import message_limits
@@ -66,12 +67,18 @@ class Binding:
             )
 
 
-class _Forgiving(grpc.aio.ServerInterceptor):
-    """Lets bytes that are no message in as an empty one, which is refused in our own words."""
+class _Reading(grpc.aio.ServerInterceptor):
+    """Says how messages are read.
+
+    Those of a session pass as the bytes they are: protobuf would copy each one twice more.
+    Elsewhere bytes that are no message are an empty one, which is refused in our own words.
+    """
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """Return the handler of an RPC with a deserializer that never raises."""
+        """Return the handler of an RPC with a deserializer that never raises, or with none."""
         handler = await continuation(details)
+        if handler is not None and details.method == SESSION:
+            return handler._replace(request_deserializer=None, response_serializer=None)
         if handler is None or handler.request_deserializer is None:
             return handler
         plain = handler.request_deserializer
@@ -99,7 +106,7 @@ class Server:
         self._node = node
         self._binding = binding
         options = [*_OPTIONS, *message_limits(max_bytes)]
-        self._server = grpc.aio.server(interceptors=[_Forgiving()], options=options)
+        self._server = grpc.aio.server(interceptors=[_Reading()], options=options)
         self._health = health.HealthServicer()
         self._servicer = NodeServicer(node, max_bytes)
         add_NodeServicer_to_server(self._servicer, self._server)

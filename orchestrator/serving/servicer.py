@@ -15,7 +15,12 @@ from orchestrator.core.spec import DEFAULT_DEADLINE
 from orchestrator.serving.exchange import Exchange
 from orchestrator.serving.node import Node
 from orchestrator.serving.session import NodeSession
-from orchestrator.wire.messages import encode_report, encode_timings
+from orchestrator.wire.messages import (
+    call_id_of,
+    encode_payload,
+    encode_report,
+    encode_timings,
+)
 from orchestrator.wire.status import status_of
 from orchestrator.wire.unary import longest_message
 from protos.isthmus.v1 import node_pb2 as pb
@@ -64,7 +69,7 @@ class NodeServicer(GeneratedServicer):
             try:
                 async for chunk in chunks:
                     message = pb.StreamReply()
-                    self._exchange.payload_of(chunk, message.chunk)
+                    encode_payload(self._exchange.packed(chunk), message.chunk)
                     yield message
             finally:
                 await chunks.aclose()
@@ -72,9 +77,9 @@ class NodeServicer(GeneratedServicer):
 
     # As a coroutine it reads and writes at its own pace; the stubs know generators alone.
     async def Session(  # type: ignore[override]  # noqa: N802
-        self, requests: object, context: Context
+        self, requests: object, context: Any
     ) -> None:
-        """Carry many calls until the caller or the node goes away."""
+        """Carry many calls until the caller or the node goes away; messages are bytes here."""
         session = NodeSession(self._exchange, context, self._longest)
         try:
             await session.run(self._closing)
@@ -99,7 +104,7 @@ class NodeServicer(GeneratedServicer):
     def _call(self, request: pb.InvokeRequest, context: Context, *, stream: bool) -> Call:
         # A tool that sets no timeout in the message may have set one on the RPC.
         seconds = context.time_remaining() or DEFAULT_DEADLINE
-        return self._exchange.call_of(request, request.ByteSize(), seconds, stream=stream)
+        return self._exchange.call_of(request, seconds, stream=stream)
 
     @asynccontextmanager
     async def _answering(self, request: pb.InvokeRequest, context: Context) -> AsyncIterator[None]:
@@ -113,7 +118,7 @@ class NodeServicer(GeneratedServicer):
         except GeneratorExit:
             raise
         except (Exception, asyncio.CancelledError) as error:
-            await self._abort(context, self._exchange.error_of(error, request))
+            await self._abort(context, self._exchange.error_of(error, call_id_of(request)))
             raise
 
     async def _abort(self, context: Context, error: CallError) -> None:

@@ -1,6 +1,8 @@
 """A session as the node sees it: frames in, calls run side by side, frames out."""
 
 import asyncio
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 from orchestrator.core.call import Chunks
@@ -11,13 +13,13 @@ from orchestrator.core.errors import (
     Overloaded,
     WireError,
 )
-from orchestrator.core.spec import DEFAULT_DEADLINE
+from orchestrator.serving.crew import Crew
 from orchestrator.serving.exchange import Exchange
-from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Kind
-from orchestrator.wire.messages import decode_credit, encode_timings, parse
+from orchestrator.wire.bodies import call_id_in, encode_reply, encode_timings, encode_value
+from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Frame, Kind
+from orchestrator.wire.messages import decode_credit
 from orchestrator.wire.outbox import Outbox
 from orchestrator.wire.status import encode_error
-from protos.isthmus.v1 import node_pb2 as pb
 
 _GOING = "the node is going away"
 
@@ -29,9 +31,9 @@ class MessageStream(Protocol):
     """Both directions of a stream of messages at the node."""
 
     async def read(self) -> Any:
-        """Return the next message, or something else at the end."""
+        """Return the next message; something that is no bytes at the end."""
 
-    async def write(self, message: pb.SessionMessage) -> None:
+    async def write(self, message: bytes, /) -> None:
         """Send a message; wait while the other side does not read."""
 
 
@@ -68,12 +70,15 @@ class NodeSession:
         self._node = exchange.node
         self._stream = stream
         self._assembler = Assembler(most)
+        self._frames: Iterator[Frame] = iter(())
+        self._crew = Crew(self._work)
+        self._outbox = Outbox(stream.write)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._windows: dict[int, _Window] = {}
         self._closing = False
+        self._quiet = asyncio.Event()
         # Who asks for more than the node takes is told so, but at no cost in tasks.
         self._limit = 2 * self._node.options.max_in_flight
-        self._outbox = Outbox(self._write, self._running.__len__)
 
     async def run(self, closing: asyncio.Event) -> None:
         """Serve until the caller has gone, or the node closes.
@@ -85,35 +90,49 @@ class NodeSession:
             WireError: The caller's frames make no sense.
         """
         writing = asyncio.create_task(self._outbox.run())
-        reading = asyncio.create_task(self._read())
         leaving = asyncio.create_task(closing.wait())
+        over = self._crew.over
+        self._crew.start()
+        ends: set[asyncio.Future[Any]] = {over, writing, leaving}
         try:
-            await asyncio.wait({reading, writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                await reading
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                over.result()
             elif leaving.done():
-                await self._finish(reading)
+                await self._finish()
                 self._outbox.close()
                 await writing
         finally:
-            tasks = [writing, reading, leaving, *self._running.values()]
+            tasks = {writing, leaving, *self._running.values()}
             for task in tasks:
                 task.cancel()
+            await self._crew.aclose()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _finish(self, reading: asyncio.Task[None]) -> None:
+    async def _finish(self) -> None:
         """Take no new calls and wait for those inside; they may still need credit."""
         self._closing = True
-        while self._running and not reading.done():
-            waiting = {*self._running.values(), reading}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if self._running:
+            quiet = asyncio.create_task(self._quiet.wait())
+            waits: set[asyncio.Future[Any]] = {quiet, self._crew.over}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            quiet.cancel()
 
-    async def _read(self) -> None:
-        while isinstance(message := await self._stream.read(), pb.SessionMessage):
-            for frame in self._assembler.whole(message.frames):
-                self._take(*frame)
-                # Whoever asks and does not read the answers is not heard any further.
+    async def _work(self) -> bool:
+        """Take frames, for as long as this task leads; say whether there may be more."""
+        for kind, number, body in self._frames:
+            if self._outbox.full:  # who asks and does not read the answers is not heard further
                 await self._outbox.room()
+            if kind is Kind.CALL and body is not None:
+                if self._may_start(number, body) and await self._answer(number, body):
+                    return True
+            else:
+                self._take(kind, number, body)
+        message = await self._stream.read()
+        if not isinstance(message, bytes):
+            return False
+        self._frames = self._assembler.whole(message)
+        return True
 
     def _take(self, kind: Kind, number: int, body: bytes | None) -> None:
         if body is None:
@@ -121,12 +140,14 @@ class NodeSession:
                 "the call is larger than this node takes: raise max_call_mib on both sides",
                 shareable=True,
             )
-            self._fail(number, refusal, pb.InvokeRequest())
-        elif kind in (Kind.CALL, Kind.OPEN):
-            self._start(kind, number, body)
+            self._fail(number, refusal, "")
+        elif kind is Kind.OPEN:
+            if self._may_start(number, body):
+                stream = self._answer_stream(number, body)
+                self._running[number] = asyncio.create_task(stream)
         elif kind is Kind.CANCEL:
+            self._outbox.drop(number)
             if task := self._running.get(number):
-                self._outbox.drop(number)
                 task.cancel()
         elif kind is Kind.CREDIT:
             if window := self._windows.get(number):
@@ -134,59 +155,66 @@ class NodeSession:
         else:
             raise WireError(f"a caller sent a {kind.name} frame")
 
-    def _start(self, kind: Kind, number: int, body: bytes) -> None:
+    def _may_start(self, number: int, body: bytes) -> bool:
         if number in self._running:
             raise WireError("a caller used the number of a call twice")
-        request = parse(pb.InvokeRequest, body)
         if self._closing:
-            self._fail(number, EndpointUnavailable(_GOING, shareable=True), request)
-            return
-        if len(self._running) >= self._limit:
+            refusal: CallError = EndpointUnavailable(_GOING, shareable=True)
+        elif len(self._running) >= self._limit:
             refusal = Overloaded("the session has too many calls", shareable=True)
-            self._fail(number, refusal, request)
-            return
-        answer = self._answer if kind is Kind.CALL else self._answer_stream
-        task = asyncio.create_task(answer(number, request, len(body)))
-        self._running[number] = task
-        task.add_done_callback(lambda _: self._running.pop(number, None))
-
-    async def _answer(self, number: int, request: pb.InvokeRequest, length: int) -> None:
-        try:
-            call = self._exchange.call_of(request, length, DEFAULT_DEADLINE, stream=False)
-            reply = self._exchange.reply_of(await self._node.handle(call))
-        except (Exception, asyncio.CancelledError) as error:
-            self._fail(number, error, request)
         else:
-            self._outbox.put(Kind.RESULT, number, reply.SerializeToString())
+            return True
+        self._fail(number, refusal, call_id_in(body))
+        return False
 
-    async def _answer_stream(self, number: int, request: pb.InvokeRequest, length: int) -> None:
+    async def _answer(self, number: int, body: bytes) -> bool:
+        """Run a call and answer it; say whether it had to wait, and so gave the lead away."""
+        try:
+            call = self._exchange.call_in(body, stream=False)
+            reply = await self._node.handle(call, partial(self._waits, number))
+            packed = self._exchange.packed(reply.value)
+            self._outbox.put(Kind.RESULT, number, encode_reply(reply.timings, packed))
+        except (Exception, asyncio.CancelledError) as error:
+            self._fail(number, error, call_id_in(body))
+        return bool(self._running) and self._ends(number)
+
+    def _waits(self, number: int) -> None:
+        self._running[number] = self._crew.waits()
+
+    def _ends(self, number: int) -> bool:
+        """Forget a call that had to wait; say whether it was one."""
+        waited = self._running.pop(number, None) is not None
+        if not self._running:
+            self._quiet.set()
+        return waited
+
+    async def _answer_stream(self, number: int, body: bytes) -> None:
         window, sent = _Window(), 0
         self._windows[number] = window
         try:
-            call = self._exchange.call_of(request, length, DEFAULT_DEADLINE, stream=True)
+            call = self._exchange.call_in(body, stream=True)
             chunks: Chunks = (await self._node.handle(call)).value
             try:
                 async for chunk in chunks:
-                    body = self._exchange.payload_of(chunk).SerializeToString()
-                    self._outbox.put(Kind.CHUNK, number, body)
-                    window.change(-len(body))
+                    pieces = encode_value(self._exchange.packed(chunk))
+                    self._outbox.put(Kind.CHUNK, number, pieces)
+                    window.change(-sum(map(len, pieces)))
                     await window.opened()
+                    if self._outbox.full:  # of all streams together
+                        await self._outbox.room()
                     if sent % _TURN_CHUNKS == 0:
                         await asyncio.sleep(0)
                     sent += 1
             finally:
                 await chunks.aclose()
         except (Exception, asyncio.CancelledError) as error:
-            self._fail(number, error, request)
+            self._fail(number, error, call_id_in(body))
         else:
-            end = encode_timings(chunks.timings).SerializeToString()
-            self._outbox.put(Kind.END, number, end)
+            self._outbox.put(Kind.END, number, encode_timings(chunks.timings))
         finally:
             del self._windows[number]
+            self._ends(number)
 
-    def _fail(self, number: int, error: BaseException, request: pb.InvokeRequest) -> None:
-        ours: CallError = self._exchange.error_of(error, request)
+    def _fail(self, number: int, error: BaseException, call_id: str) -> None:
+        ours: CallError = self._exchange.error_of(error, call_id)
         self._outbox.put(Kind.ERROR, number, encode_error(ours))
-
-    async def _write(self, message: bytes) -> None:
-        await self._stream.write(pb.SessionMessage(frames=message))

@@ -1,14 +1,21 @@
 """Frames: what the messages of a session are made of, and how large bodies travel in parts.
 
-A message is any number of frames, one after the other: a header of 13 bytes (length of the
-body, kind, number of the call; little-endian) and the body.
+A message is a `SessionMessage` of the protocol, written and read here by hand: its one field is
+the frames, one after the other, each a header of 13 bytes (length of the body, kind, number of
+the call; little-endian) and the body.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 from orchestrator.core.errors import WireError
+
+Buffer = bytes | memoryview
+"""Bytes to send as they are; a large array is copied once, into its message."""
+
+SESSION = "/isthmus.v1.Node/Session"
+"""The method that carries them."""
 
 _HEADER = struct.Struct("<IBQ")
 
@@ -23,19 +30,26 @@ WINDOW_BYTES = 1024 * 1024
 PART_BYTES = 256 * 1024
 """The most of one body that a message carries, so that small calls never wait for long."""
 
+BESIDE_BYTES = 16 * 1024 * 1024
+"""What large bodies beside the largest one may have together: none waits for a much larger one."""
+
+_MOST_BODIES = 1024
+
+_FIELD = b"\x0a"  # field 1, bytes, as protobuf writes it
+
 
 class Kind(IntEnum):
-    """What a frame says of its call; the body is a message of the protocol, or nothing."""
+    """What a frame says of its call; what its body is stands in the protocol."""
 
-    CALL = 1  # InvokeRequest
-    OPEN = 2  # InvokeRequest, of a stream
-    RESULT = 3  # InvokeReply; the last frame of a call
-    CHUNK = 4  # Payload: one value of a stream
-    END = 5  # Timings; the last frame of a stream
-    ERROR = 6  # google.rpc.Status; the last frame of a call or a stream
+    CALL = 1
+    OPEN = 2  # a call of a stream
+    RESULT = 3  # the last frame of a call
+    CHUNK = 4  # one value of a stream
+    END = 5  # the last frame of a stream
+    ERROR = 6  # the last frame of a call or a stream
     CANCEL = 7  # the caller has left
-    CREDIT = 8  # the bytes of chunks that the caller has read, as 4 bytes
-    PART = 9  # a piece of the body of the next frame of that call
+    CREDIT = 8  # the bytes of chunks that the caller has read
+    PART = 9  # a piece of the body of the next frame of that call; empty: the body was given up
 
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -44,23 +58,41 @@ Frame = tuple[Kind, int, bytes | None]
 """Kind, number of the call, body; None for a body that is larger than a session carries."""
 
 
-def encode_frame(kind: Kind, number: int, body: bytes = b"") -> bytes:
+def encode_frame(kind: Kind, number: int, body: Buffer = b"") -> bytes:
     """Return a frame as bytes."""
     return _HEADER.pack(len(body), kind, number) + body
 
 
-def decode_frames(message: bytes) -> Iterator[tuple[Kind, int, bytes]]:
+def encode_header(kind: Kind, number: int, length: int) -> bytes:
+    """Return what stands before a body."""
+    return _HEADER.pack(length, kind, number)
+
+
+def encode_message(pieces: Iterable[Buffer]) -> bytes:
+    """Return the pieces of frames as a message."""
+    pieces = list(pieces)
+    length = sum(map(len, pieces))
+    prefix = bytearray(_FIELD)
+    while length > 127:
+        prefix.append(length & 127 | 128)
+        length >>= 7
+    prefix.append(length)
+    return b"".join([prefix, *pieces])
+
+
+def decode_message(message: bytes) -> Iterator[tuple[Kind, int, bytes]]:
     """Yield the frames of a message.
 
     Raises:
-        WireError: The bytes are no frames.
+        WireError: The bytes are no message of frames.
     """
-    place, end = 0, len(message)
+    unpack, end = _HEADER.unpack_from, len(message)
+    place = _start_of(message)
     while place < end:
-        start = place + _HEADER.size
+        start = place + HEADER_BYTES
         if start > end:
             raise WireError("a session's message ends inside of a frame")
-        length, code, number = _HEADER.unpack_from(message, place)
+        length, code, number = unpack(message, place)
         place = start + length
         kind = _KINDS.get(code)
         if kind is None or place > end:
@@ -68,8 +100,23 @@ def decode_frames(message: bytes) -> Iterator[tuple[Kind, int, bytes]]:
         yield kind, number, message[start:place]
 
 
+def _start_of(message: bytes) -> int:
+    """Return where the frames begin; an empty message has none."""
+    if not message:
+        return 0
+    length, shift, place = 0, 0, 1
+    for place in range(1, min(len(message), 6)):
+        length |= (message[place] & 127) << shift
+        shift += 7
+        if message[place] < 128:
+            break
+    if message[:1] != _FIELD or place + 1 + length != len(message):
+        raise WireError("a message is no SessionMessage")
+    return place + 1
+
+
 class Assembler:
-    """Puts bodies together that came in parts; one body is under way at a time.
+    """Puts bodies together that came in parts, several of them side by side.
 
     Args:
         most: The most bytes of one body.
@@ -77,9 +124,9 @@ class Assembler:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._number = 0
-        self._body = bytearray()
-        self._size = 0
+        self._bodies: dict[int, bytearray] = {}
+        self._sizes: dict[int, int] = {}
+        self._kept = 0
 
     def whole(self, message: bytes) -> Iterator[Frame]:
         """Yield the frames of a message, parts kept back until their body is complete.
@@ -89,26 +136,34 @@ class Assembler:
         """
         if len(message) > MESSAGE_BYTES:
             raise WireError("a session's message is too long")
-        for kind, number, body in decode_frames(message):
+        for kind, number, body in decode_message(message):
             if kind is Kind.PART:
-                self._keep(number, body)
-            elif self._size and number == self._number:
-                self._keep(number, body)
-                yield kind, number, self._take()
-            else:
+                if body:
+                    self._keep(number, body)
+                else:
+                    self._take(number)  # its sender gave it up
+            elif not self._sizes or number not in self._sizes:
                 yield kind, number, body
+            elif kind is Kind.CANCEL:
+                self._take(number)
+                yield kind, number, body
+            else:
+                self._keep(number, body)
+                yield kind, number, self._take(number)
 
     def _keep(self, number: int, part: bytes) -> None:
-        if number != self._number:
-            self._take()  # its sender gave the other one up
-        self._number = number
-        self._size += len(part)
-        if self._size <= self._most:
-            self._body += part
-        else:
-            self._body.clear()  # what is too large is counted, and not kept
+        size = self._sizes[number] = self._sizes.get(number, 0) + len(part)
+        body = self._bodies.setdefault(number, bytearray())
+        if size <= self._most:
+            body += part
+            self._kept += len(part)
+        else:  # what is too large is counted, and not kept
+            self._kept -= len(body)
+            body.clear()
+        if self._kept > self._most + BESIDE_BYTES or len(self._sizes) > _MOST_BODIES:
+            raise WireError("a session has too many large bodies under way")
 
-    def _take(self) -> bytes | None:
-        body = bytes(self._body) if self._size <= self._most else None
-        self._body, self._size, self._number = bytearray(), 0, 0
-        return body
+    def _take(self, number: int) -> bytes | None:
+        body, size = self._bodies.pop(number, bytearray()), self._sizes.pop(number, 0)
+        self._kept -= len(body)
+        return bytes(body) if size <= self._most else None

@@ -2,7 +2,8 @@
 
 import re
 import struct
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -10,13 +11,19 @@ from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.core.errors import InvalidInput, WireError
 from orchestrator.core.report import ModelReport, NodeReport, ServiceReport, State
-from orchestrator.wire.payloads import Packed, decode, encode, unpack
+from orchestrator.wire.guard import check_size
+from orchestrator.wire.payloads import Packed, unpack
+from orchestrator.wire.tensors import decode_tensor, encode_tensor
 from policies.facts import Clearance, Label, Level, Placement, Tier
 from protos.isthmus.v1 import node_pb2 as pb
 
 _CALL_ID = re.compile(r"[0-9a-f]{16}")
 _TRACE_PARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _CREDIT = struct.Struct("<I")
+
+HERE: Mapping[Tier, Placement] = {"edge": Placement("edge"), "cloud": Placement("cloud")}
+"""The placement of a call that has come to a node of that tier."""
+
 _STATES: tuple[State, ...] = ("starting", "ready", "draining", "blocked")
 
 
@@ -38,17 +45,22 @@ def encode_call(call: Call, packed: Packed) -> pb.InvokeRequest:
         trace_parent=call.trace_parent,
         service=call.service,
         version=call.version,
-        label=pb.Label(level=_level_number(call.label.level), categories=call.label.categories),
+        label=encode_label(call.label),
         timeout_us=max(int(call.deadline.left() * 1e6), 1),  # 0 would leave it to the node
         attempt=call.attempt,
         depth=call.depth,
     )
-    encode(packed, message.arguments)
+    encode_payload(packed, message.arguments)
     return message
 
 
 def decode_call(
-    message: pb.InvokeRequest, tier: Tier, stream: bool, seconds: float, clock: Clock
+    message: pb.InvokeRequest,
+    tier: Tier,
+    stream: bool,
+    seconds: float,
+    clock: Clock,
+    max_bytes: int,
 ) -> Call:
     """Return a message as a call.
 
@@ -58,14 +70,14 @@ def decode_call(
         stream: Whether it asks for a stream.
         seconds: How long a call may take that says nothing.
         clock: The node's clock.
+        max_bytes: The most that its arguments may take.
 
     Raises:
-        InvalidInput: It has no label.
+        InvalidInput: It has no label, or is too large.
         WireError: It makes no sense.
     """
-    arguments = unpack(decode(message.arguments))
-    if not isinstance(arguments, dict):
-        raise WireError("the arguments are no JSON object")
+    packed = decode_payload(message.arguments)
+    check_size(packed, max_bytes)
     trace = _TRACE_PARENT.fullmatch(message.trace_parent)
     seconds = message.timeout_us / 1e6 if message.timeout_us else seconds
     return Call(
@@ -73,10 +85,10 @@ def decode_call(
         trace=trace[1] if trace else "0" * 32,
         service=message.service,
         version=message.version,
-        arguments=arguments,
-        label=_decode_label(message),
+        arguments=arguments_of(packed),
+        label=decode_label(message),
         deadline=Deadline.after(seconds, clock),
-        placement=Placement(tier),
+        placement=HERE[tier],
         stream=stream,
         attempt=message.attempt or 1,
         depth=message.depth,
@@ -88,7 +100,43 @@ def call_id_of(message: pb.InvokeRequest) -> str:
     return message.call_id if _CALL_ID.fullmatch(message.call_id) else ""
 
 
-def _decode_label(message: pb.InvokeRequest) -> Label:
+def arguments_of(packed: Packed) -> dict[str, Any]:
+    """Return packed arguments by name; raise WireError if they are none."""
+    arguments = unpack(packed)
+    if not isinstance(arguments, dict):
+        raise WireError("the arguments are no JSON object")
+    return arguments
+
+
+def encode_payload(packed: Packed, into: pb.Payload | None = None) -> pb.Payload:
+    """Return a packed value as a message, or write it into one: in another it would be copied."""
+    message = pb.Payload() if into is None else into
+    message.json = packed.json.decode()
+    for part in packed.attachments:
+        attachment = message.attachments.add()
+        if isinstance(part, bytes):
+            attachment.blob = part
+        else:
+            encode_tensor(part, attachment.tensor)
+    return message
+
+
+def decode_payload(message: pb.Payload) -> Packed:
+    """Return a message as a packed value; raise WireError if an array in it makes no sense."""
+    parts = tuple(
+        part.blob if part.WhichOneof("kind") == "blob" else decode_tensor(part.tensor)
+        for part in message.attachments
+    )
+    return Packed(message.json.encode(), parts)
+
+
+def encode_label(label: Label) -> pb.Label:
+    """Return a label as a message."""
+    return pb.Label(level=_level_number(label.level), categories=sorted(label.categories))
+
+
+def decode_label(message: pb.InvokeRequest | pb.CallHead) -> Label:
+    """Return the label of a message; raise InvalidInput if it has none."""
     if not message.HasField("label") or message.label.level == pb.LEVEL_UNSPECIFIED:
         raise InvalidInput("the call has no label: set label.level", shareable=True)
     return Label(_level(message.label.level), frozenset(message.label.categories))

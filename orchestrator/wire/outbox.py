@@ -7,10 +7,19 @@ comes from.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from orchestrator.core.deadline import Clock
-from orchestrator.wire.frames import HEADER_BYTES, PART_BYTES, Kind, encode_frame
+from orchestrator.wire.frames import (
+    BESIDE_BYTES,
+    HEADER_BYTES,
+    PART_BYTES,
+    Buffer,
+    Kind,
+    encode_frame,
+    encode_header,
+    encode_message,
+)
 
 _SMALL_BYTES = 64 * 1024
 """Larger bodies travel in parts beside the small ones."""
@@ -23,7 +32,36 @@ _BUSY_SECONDS = 0.005
 
 _FULL_BYTES = 4 * 1024 * 1024
 _FIRST = (Kind.CALL, Kind.OPEN)
-_ONE_A_CALL = (Kind.CALL, Kind.OPEN, Kind.RESULT, Kind.ERROR)
+_ONE_A_CALL = (*_FIRST, Kind.RESULT, Kind.ERROR)
+
+
+class _Body:
+    """A body on its way in parts."""
+
+    __slots__ = ("kind", "left", "pieces", "size")
+
+    def __init__(self, kind: Kind, size: int, pieces: Sequence[Buffer]) -> None:
+        self.kind = kind
+        self.size = self.left = size
+        self.pieces = deque(memoryview(piece) for piece in pieces)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of it has been sent."""
+        return self.left < self.size
+
+    def take(self, most: int) -> list[Buffer]:
+        """Take the next pieces of it, so many bytes at most."""
+        taken: list[Buffer] = []
+        while self.pieces and most > 0:
+            piece = self.pieces.popleft()
+            if len(piece) > most:
+                self.pieces.appendleft(piece[most:])
+                piece = piece[:most]
+            taken.append(piece)
+            most -= len(piece)
+            self.left -= len(piece)
+        return taken
 
 
 class Outbox:
@@ -31,64 +69,91 @@ class Outbox:
 
     Args:
         write: Sends one message, and waits while the other side does not read.
-        outstanding: How many calls are under way.
+        outstanding: How many calls are under way: at most half of them go in one message. Were
+            it all of them, caller and node would work in turns and one of two cores would
+            always wait. None sends what is there.
         clock: Tells how busy the moment is.
     """
 
     def __init__(
         self,
-        write: Callable[[bytes], Awaitable[None]],
-        outstanding: Callable[[], int],
+        write: Callable[[bytes], Awaitable[object]],
+        outstanding: Callable[[], int] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._write = write
         self._outstanding = outstanding
         self._small: deque[tuple[int, Kind, bytes]] = deque()
-        self._begun: set[int] = set()  # whose first parts have been sent
-        self._large: deque[tuple[int, Kind, memoryview]] = deque()
-        self._in_parts: set[int] = set()
-        self._bytes = 0
+        self._large: dict[int, deque[_Body]] = {}  # in the order in which calls get their turn
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._bytes = 0
         self._closing = False
         self._written = -_BUSY_SECONDS
         self._messages = 0
         self._pays = True
         self._clock = clock
 
-    def put(self, kind: Kind, number: int, body: bytes = b"") -> None:
-        """Add a frame; those of one call stay in order."""
-        if len(body) > _SMALL_BYTES and number not in self._in_parts:
-            self._in_parts.add(number)
-            before = [entry for entry in self._small if entry[0] == number]
-            if before:  # they would arrive in the midst of its parts
-                self._small = deque(entry for entry in self._small if entry[0] != number)
-                self._large.extend((number, kind, memoryview(body)) for _, kind, body in before)
-        if number in self._in_parts:
-            self._large.append((number, kind, memoryview(body)))
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be sent that no more should come; `room` waits for the end."""
+        return self._bytes > _FULL_BYTES
+
+    def put(self, kind: Kind, number: int, body: Buffer | list[Buffer] = b"") -> None:
+        """Add a frame, its body whole or in pieces; the frames of one call stay in order."""
+        if isinstance(body, list):
+            if len(body) > 1:
+                self._put_pieces(kind, number, body)
+                return
+            body = body[0]
+        if len(body) > _SMALL_BYTES or (self._large and number in self._large):
+            self._put_large(kind, number, len(body), [body])
         else:
-            self._small.append((number, kind, body))
-        self._count(len(body) + HEADER_BYTES)
+            self._small.append((number, kind, encode_frame(kind, number, body)))
+            self._count(HEADER_BYTES + len(body))
         self._ready.set()
+
+    def _put_pieces(self, kind: Kind, number: int, pieces: list[Buffer]) -> None:
+        if (size := sum(map(len, pieces))) <= _SMALL_BYTES:
+            self.put(kind, number, b"".join(pieces))
+        else:
+            self._put_large(kind, number, size, pieces)
+            self._ready.set()
+
+    def _put_large(self, kind: Kind, number: int, size: int, pieces: list[Buffer]) -> None:
+        bodies = self._large.get(number)
+        if bodies is None:
+            bodies = self._large[number] = deque()
+            for _, earlier, frame in self._take_small(number):  # in the midst of its parts else
+                body = memoryview(frame)[HEADER_BYTES:]
+                bodies.append(_Body(earlier, len(body), [body]))
+        bodies.append(_Body(kind, size, pieces))
+        self._count(HEADER_BYTES + size)
 
     def drop(self, number: int) -> bool:
         """Forget the frames of a call; say whether its first one had not been sent yet."""
-        unsent = number in self.unsent()
-        self._small = deque(entry for entry in self._small if entry[0] != number)
-        self._large = deque(entry for entry in self._large if entry[0] != number)
-        self._in_parts.discard(number)
-        self._begun.discard(number)
-        waiting = (*self._small, *self._large)
-        self._bytes = sum(len(body) + HEADER_BYTES for _, _, body in waiting)
-        self._count(0)
+        waiting = self._take_small(number)
+        unsent = bool(waiting) and waiting[0][1] in _FIRST
+        self._count(-sum(len(frame) for _, _, frame in waiting))
+        if bodies := self._large.pop(number, None):
+            unsent = bodies[0].kind in _FIRST and not bodies[0].begun
+            self._count(-sum(HEADER_BYTES + body.left for body in bodies))
+            if bodies[0].begun:
+                self.put(Kind.PART, number)
         return unsent
+
+    def _take_small(self, number: int) -> list[tuple[int, Kind, bytes]]:
+        taken = [entry for entry in self._small if entry[0] == number]
+        if taken:
+            self._small = deque(entry for entry in self._small if entry[0] != number)
+        return taken
 
     def unsent(self) -> frozenset[int]:
         """Return the calls of which nothing has been sent yet."""
-        waiting = (*self._small, *self._large)
-        first = (number for number, kind, _ in waiting if kind in _FIRST)
-        return frozenset(first) - self._begun
+        small = {number for number, kind, _ in self._small if kind in _FIRST}
+        fronts = ((number, bodies[0]) for number, bodies in self._large.items())
+        return frozenset(small).union(n for n, b in fronts if b.kind in _FIRST and not b.begun)
 
     async def room(self) -> None:
         """Wait until what waits to be sent is little again."""
@@ -104,15 +169,17 @@ class Outbox:
         while True:
             await self._ready.wait()
             while self._small or self._large:
-                await self._gather()
-                if message := self._next_message():
+                if self._outstanding is not None:
+                    await self._gather(self._outstanding)
+                if self._small or self._large:
+                    message = self._next_message()
                     self._written = self._clock()
                     await self._write(message)
             self._ready.clear()
             if self._closing:
                 return
 
-    async def _gather(self) -> None:
+    async def _gather(self, outstanding: Callable[[], int]) -> None:
         """Let the loop turn a little in a busy moment, for more frames are bound to come.
 
         Without this, caller and node that answer each other at the same speed settle at one
@@ -124,46 +191,54 @@ class Outbox:
         if began - self._written > _BUSY_SECONDS or (self._messages % 16 and not self._pays):
             return
         before = len(self._small)
-        while len(self._small) < self._outstanding() // 2:
+        while len(self._small) < outstanding() // 2:
             if self._large or self._clock() - began > _GATHER_SECONDS:
                 break
             await asyncio.sleep(0)
         self._pays = len(self._small) > before
 
     def _next_message(self) -> bytes:
-        """Take what goes next: small frames, and one part of a large body.
-
-        At most half of the calls under way go together: were it all of them, caller and node
-        would work in turns and one of two cores would always wait.
-        """
-        taken: list[bytes] = []
-        left, room = max(1, (self._outstanding() + 1) // 2), PART_BYTES
+        """Take what goes next: small frames, and one part of a large body."""
+        pieces: list[Buffer] = []
+        left, room = len(self._small), PART_BYTES
+        if self._outstanding is not None:
+            left = max(1, (self._outstanding() + 1) // 2)
         while self._small and left > 0 and room > 0:
-            number, kind, body = self._small.popleft()
-            taken.append(encode_frame(kind, number, body))
-            left, room = left - (kind in _ONE_A_CALL), room - len(taken[-1])
-        self._count(-sum(map(len, taken)))
+            _, kind, frame = self._small.popleft()
+            pieces.append(frame)
+            room -= len(frame)
+            left -= kind in _ONE_A_CALL
+        self._count(room - PART_BYTES)
         if self._large:
-            taken.append(self._next_part())
-        return b"".join(taken)
+            pieces += self._next_part()
+        return encode_message(pieces)
 
-    def _next_part(self) -> bytes:
-        number, kind, body = self._large[0]
-        if len(body) > PART_BYTES:
-            self._large[0] = number, kind, body[PART_BYTES:]
-            self._begun.add(number)
-            self._count(-PART_BYTES)
-            return encode_frame(Kind.PART, number, bytes(body[:PART_BYTES]))
-        self._large.popleft()
-        self._begun.discard(number)
-        if not any(entry[0] == number for entry in self._large):
-            self._in_parts.discard(number)
-        self._count(-len(body) - HEADER_BYTES)
-        return encode_frame(kind, number, bytes(body))
+    def _next_part(self) -> list[Buffer]:
+        number = next(number for number, bodies in self._large.items() if self._may_go(bodies[0]))
+        bodies = self._large.pop(number)
+        body = bodies[0]
+        kind = Kind.PART if body.left > PART_BYTES else body.kind
+        taken = body.take(PART_BYTES)
+        length = sum(map(len, taken))
+        self._count(-length)
+        if not body.left:
+            bodies.popleft()
+            self._count(-HEADER_BYTES)
+        if bodies:
+            self._large[number] = bodies
+        return [encode_header(kind, number, length), *taken]
+
+    def _may_go(self, body: _Body) -> bool:
+        """Say whether a part of a body may go: the other end has room for few of them at once."""
+        if body.begun or body.size <= PART_BYTES:
+            return True
+        begun = [bodies[0].size for bodies in self._large.values() if bodies[0].begun]
+        together = [body.size, *begun]
+        return sum(together) - max(together) <= BESIDE_BYTES
 
     def _count(self, more: int) -> None:
         self._bytes += more
         if self._bytes > _FULL_BYTES:
             self._room.clear()
-        else:
+        elif more < 0:
             self._room.set()

@@ -1,10 +1,11 @@
-"""Values to JSON with attachments and back: packed for every channel, encoded for the network.
+"""Values to JSON with attachments and back: packed alike for every channel.
 
 What the markers mean stands in protos/isthmus/v1/node.proto.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -13,15 +14,15 @@ from uuid import UUID
 
 import numpy as np
 from pydantic import BaseModel, RootModel, TypeAdapter
-from pydantic_core import from_json, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from orchestrator.core.codecs import codec_named, codec_of
 from orchestrator.core.errors import InvalidInput, UsageError, WireError
 from orchestrator.core.labels import ENVELOPES, Labelled, sealed_value
 from orchestrator.core.model import Array
-from orchestrator.wire.tensors import check_array, decode_tensor, encode_tensor
+from orchestrator.wire.tensors import check_array
 from policies.facts import PUBLIC, Label, Level
-from protos.isthmus.v1 import node_pb2 as pb
+from policies.record import record
 
 # A datetime is a date, so it stands first.
 _LEAVES = (datetime, date, time, timedelta, Decimal, UUID)
@@ -30,33 +31,35 @@ _LEAF_ADAPTERS: dict[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) 
 _MAX_DEPTH = 195
 """Brackets inside brackets; pydantic's parser, which reads them at the node, stops at 200."""
 
-_MAX_BITS = 14_000
+_MAX_BITS, _MAX_DIGITS = 14_000, 4_000
 """Of a whole number; the parser reads 4300 digits."""
 
+_SCALARS: frozenset[type] = frozenset({str, float, bool, int, type(None)})
+_TEXTS = _SCALARS - {int}
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Packed:
     """A value ready for a channel, with all envelopes opened.
 
     Attributes:
-        body: JSON values, with markers for what JSON does not know.
+        json: JSON, with markers for what JSON does not know.
         attachments: Arrays and bytes, referred to by index.
         label: The join of the labels of the envelopes that were opened.
-        size: About how many bytes it takes.
     """
 
-    body: Any
-    attachments: tuple[Array | bytes, ...]
-    label: Label
-    size: int
+    json: bytes
+    attachments: tuple[Array | bytes, ...] = ()
+    label: Label = PUBLIC
 
-
-def size_of(value: Any) -> int:
-    """Return about how many bytes a value takes on the wire; 0 if it cannot travel."""
-    try:
-        return pack(value).size
-    except InvalidInput:
-        return 0  # the guard will say so
+    @property
+    def size(self) -> int:
+        """How many bytes it takes, but for a few."""
+        if not self.attachments:
+            return len(self.json)
+        return len(self.json) + sum(
+            part.nbytes if isinstance(part, np.ndarray) else len(part) for part in self.attachments
+        )
 
 
 def pack(value: Any) -> Packed:
@@ -65,51 +68,49 @@ def pack(value: Any) -> Packed:
     Raises:
         InvalidInput: Something in it cannot travel.
     """
+    if _is_json(value, _SCALARS):
+        with suppress(PydanticSerializationError):  # told in our words below
+            json = to_json(value, inf_nan_mode="constants")
+            if len(json) < _MAX_DIGITS or _is_json(value, _TEXTS):
+                return Packed(json)
     packing = _Packing()
     try:
-        body = packing.plain(value)
+        json = to_json(packing.plain(value), inf_nan_mode="constants")
     except RecursionError:
         raise InvalidInput("the value is nested too deeply to travel", shareable=True) from None
-    except UnicodeEncodeError:
+    except PydanticSerializationError:
         raise InvalidInput("a text is no valid Unicode and cannot travel", shareable=True) from None
-    return Packed(body, tuple(packing.attachments), packing.label, packing.size)
+    return Packed(json, tuple(packing.attachments), packing.label)
 
 
 def unpack(packed: Packed) -> Any:
     """Put a value together again; dataclasses and models stay dicts until a schema loads them.
 
     Raises:
-        WireError: A marker makes no sense.
+        WireError: It is no JSON, or a marker makes no sense.
     """
-    return _Unpacking(packed.attachments).value(packed.body)
-
-
-def encode(packed: Packed, into: pb.Payload | None = None) -> pb.Payload:
-    """Return a packed value as a message, or write it into one: in another it would be copied."""
-    message = pb.Payload() if into is None else into
-    message.json = to_json(packed.body, inf_nan_mode="constants").decode()
-    for part in packed.attachments:
-        attachment = message.attachments.add()
-        if isinstance(part, bytes):
-            attachment.blob = part
-        else:
-            encode_tensor(part, attachment.tensor)
-    return message
-
-
-def decode(message: pb.Payload) -> Packed:
-    """Return a message as a packed value; raise WireError if it makes no sense."""
     try:
-        body = from_json(message.json or "null", allow_inf_nan=True)
+        body = from_json(packed.json or b"null", allow_inf_nan=True)
     except ValueError:
         raise WireError("a payload is no JSON") from None
-    parts = [
-        part.blob if part.WhichOneof("kind") == "blob" else decode_tensor(part.tensor)
-        for part in message.attachments
-    ]
-    # ByteSize() would tell by serialising everything once more.
-    size = sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
-    return Packed(body, tuple(parts), PUBLIC, size + len(message.json))
+    if b'"$' not in packed.json and b'"\\u0024' not in packed.json:
+        return body  # no marker in it, and no text that could look like one
+    return _Unpacking(packed.attachments).value(body)
+
+
+def _is_json(value: Any, scalars: frozenset[type]) -> bool:
+    """Say whether a value is JSON as it stands: a scalar, or one level of them; most are."""
+    kind = type(value)
+    if kind is dict:
+        for key, part in value.items():
+            if type(key) is not str or key[:1] == "$":
+                return False
+            if type(part) not in scalars and not (
+                type(part) is list and scalars.issuperset(map(type, part))
+            ):
+                return False
+        return True
+    return kind in scalars or (kind is list and scalars.issuperset(map(type, value)))
 
 
 class _Packing:
@@ -118,15 +119,11 @@ class _Packing:
     def __init__(self) -> None:
         self.attachments: list[Array | bytes] = []
         self.label = PUBLIC
-        self.size = 0
         self._depth = 0
 
     def plain(self, value: Any) -> Any:
-        self.size += 8
         kind = type(value)
-        if kind is str:
-            return self._text(value)
-        if kind is float or kind is bool:
+        if kind is str or kind is float or kind is bool:
             return value
         if value is None or (isinstance(value, int | float) and not isinstance(value, Enum)):
             return self._number(value)
@@ -144,7 +141,7 @@ class _Packing:
             return {"$tensor": self._attach_array(value)}
         if isinstance(value, bytes | bytearray | memoryview):
             data = bytes(value)
-            return {"$bytes": self._attach(data, len(data))}
+            return {"$bytes": self._attach(data)}
         if isinstance(value, Labelled):
             self.label = self.label.join(value.label)
             mark = [value.level.name.lower(), sorted(value.categories)]
@@ -178,10 +175,6 @@ class _Packing:
             shareable=True,
         )
 
-    def _text(self, text: str) -> str:
-        self.size += len(text) if text.isascii() else len(text.encode())
-        return text
-
     def _number(self, number: Any) -> Any:
         if isinstance(number, int) and number.bit_length() > _MAX_BITS:
             raise InvalidInput(
@@ -190,17 +183,16 @@ class _Packing:
         return number
 
     def _key(self, key: Any) -> str:
-        text = self._text(str(key))
+        text = str(key)
         return f"${text}" if text.startswith("$") else text
 
     def _attach_array(self, array: Array) -> int:
         check_array(array)
         view = array.view()
         view.flags.writeable = False
-        return self._attach(view, array.nbytes)
+        return self._attach(view)
 
-    def _attach(self, part: Array | bytes, size: int) -> int:
-        self.size += size
+    def _attach(self, part: Array | bytes) -> int:
         self.attachments.append(part)
         return len(self.attachments) - 1
 

@@ -45,17 +45,40 @@ def decode_tensor(message: pb.Tensor) -> Array:
     Raises:
         WireError: Element type, shape and bytes do not fit together.
     """
-    if message.dtype not in DTYPES:
-        raise WireError("a tensor has an unknown element type")
-    dtype = np.dtype(message.dtype).newbyteorder("<")
     shape = tuple(message.shape)
+    data = message.data  # once: each access copies
+    if check_shape(message.dtype, shape) != len(data):
+        raise WireError("a tensor's bytes do not fit its shape")
+    return array_over(data, 0, message.dtype, shape)
+
+
+def check_shape(name: str, shape: tuple[int, ...]) -> int:
+    """Return how many bytes an array takes; raise WireError if there can be no such array."""
+    if name not in DTYPES:
+        raise WireError("a tensor has an unknown element type")
     # Whole numbers of any size, so that no shape can overflow into a small one.
     if len(shape) > _MAX_AXES or any(axis < 0 for axis in shape):
         raise WireError("a tensor has an impossible shape")
-    data = message.data  # once: each access copies
-    if math.prod(shape) * dtype.itemsize != len(data):
-        raise WireError("a tensor's bytes do not fit its shape")
-    array = np.frombuffer(data, dtype)
+    return math.prod(shape) * np.dtype(name).itemsize
+
+
+def array_over(data: bytes, place: int, name: str, shape: tuple[int, ...]) -> Array:
+    """Return a read-only array over bytes that were found to fit its shape.
+
+    Args:
+        data: The bytes.
+        place: Where the array begins in them.
+        name: Its element type.
+        shape: Its shape.
+
+    Raises:
+        WireError: The bytes are none of that element type.
+    """
+    dtype = np.dtype(name).newbyteorder("<")
+    array = np.frombuffer(data, dtype, math.prod(shape), place)
+    if not array.flags.aligned:  # a small one in the midst of a message
+        array = array.copy()
+        array.flags.writeable = False
     if dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
         raise WireError("a tensor of bool has other bytes than 0 and 1")
     try:

@@ -11,8 +11,8 @@ from orchestrator.core.call import Call, Chunks, Reply, Timings
 from orchestrator.core.errors import EndpointUnavailable, WireError
 from orchestrator.core.report import NodeReport
 from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
-from orchestrator.wire.messages import decode_report, decode_timings, encode_call
-from orchestrator.wire.payloads import decode, unpack
+from orchestrator.wire.messages import decode_payload, decode_report, decode_timings, encode_call
+from orchestrator.wire.payloads import unpack
 from orchestrator.wire.status import error_of
 from policies.facts import Clearance
 from protos.isthmus.v1 import node_pb2 as pb
@@ -43,7 +43,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
 
 def longest_message(max_bytes: int) -> int:
     """Return how long the message of a call of that size may be."""
-    return 2 * max_bytes + 2**20  # JSON escapes may lengthen text, an envelope surrounds it
+    return max_bytes + 2**20  # an envelope surrounds it
 
 
 def message_limits(max_bytes: int) -> list[tuple[str, int]]:
@@ -84,14 +84,14 @@ class UnaryChannel:
     async def send(self, call: Call) -> Reply:
         """Send a call and return the answer; see `Channel.send`."""
         request = encode_call(call, let_out(call, self._clearance, self._max_bytes))
-        stub = await self.connected(min(CONNECT_SECONDS, call.deadline.left()))
+        stub = await self._connected(min(CONNECT_SECONDS, call.deadline.left()))
         if call.stream:
             timings: list[Timings] = []
             chunks = self._chunks(stub, request, call.deadline.left(), timings)
             return Reply(Chunks(chunks, lambda: timings[-1] if timings else Timings()))
         with self._failing():
             message = await stub.Invoke(request, timeout=call.deadline.left())
-        return Reply(unpack(decode(message.result)), decode_timings(message.timings))
+        return Reply(unpack(decode_payload(message.result)), decode_timings(message.timings))
 
     async def _chunks(
         self, stub: "NodeAsyncStub", request: pb.InvokeRequest, seconds: float, end: list[Timings]
@@ -103,7 +103,7 @@ class UnaryChannel:
                     if message.WhichOneof("kind") == "end":
                         end.append(decode_timings(message.end))
                     else:
-                        yield unpack(decode(message.chunk))
+                        yield unpack(decode_payload(message.chunk))
         finally:
             rpc.cancel()  # gRPC never collects a stream that was left half read
         if not end:
@@ -111,14 +111,14 @@ class UnaryChannel:
 
     async def describe(self) -> NodeReport:
         """Ask the node what it is and how busy."""
-        stub = await self.connected(CONNECT_SECONDS)
+        stub = await self._connected(CONNECT_SECONDS)
         with self._failing():
             message = await stub.Describe(pb.DescribeRequest(), timeout=_DESCRIBE_SECONDS)
         return decode_report(message)
 
     async def watch(self, interval: float) -> AsyncGenerator[NodeReport, None]:
         """Follow the node's reports."""
-        stub = await self.connected(CONNECT_SECONDS)
+        stub = await self._connected(CONNECT_SECONDS)
         rpc = stub.Watch(pb.WatchRequest(interval_us=int(interval * 1e6)))
         try:
             with self._failing():
@@ -144,8 +144,13 @@ class UnaryChannel:
                 raise EndpointUnavailable(f"{self._address} was closed", sent=True) from None
             raise
 
-    async def connected(self, seconds: float) -> "NodeAsyncStub":
-        """Return the stub once there is a connection, so that a failure before is known as such.
+    async def _connected(self, seconds: float) -> "NodeAsyncStub":
+        channel = await self.connected(seconds)
+        self._stub = self._stub or NodeStub(channel)
+        return self._stub
+
+    async def connected(self, seconds: float) -> grpc.aio.Channel:
+        """Return the channel once it is connected, so that a failure before is known as such.
 
         Raises:
             EndpointUnavailable: There is none in time; nothing was sent.
@@ -165,8 +170,7 @@ class UnaryChannel:
                 f"no connection to {self._address}: is the node running there, and do both sides "
                 f"agree on TLS? This side uses {self._security}"
             ) from None
-        self._stub = self._stub or NodeStub(channel)
-        return self._stub
+        return channel
 
     @property
     def _security(self) -> str:

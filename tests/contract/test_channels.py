@@ -32,9 +32,9 @@ from orchestrator.serving.node import Node
 from orchestrator.serving.server import Binding
 from orchestrator.testing import fake_model, listening, running_node
 from orchestrator.wire.channel import Channel
+from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.inprocess import InProcessChannel
 from orchestrator.wire.security import client_credentials
-from orchestrator.wire.session import SessionChannel
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import PUBLIC, Clearance, Label, Level
 

@@ -2,15 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from orchestrator.wire.frames import Assembler, Frame, encode_frame
-from protos.isthmus.v1 import node_pb2 as pb
+from orchestrator.wire.frames import Assembler, Frame, encode_frame, encode_message
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -89,10 +88,10 @@ class NodeEnd:
 
     async def read(self) -> Any:
         message = await self._link.to_node.get()
-        return grpc.aio.EOF if message is None else pb.SessionMessage(frames=message)
+        return grpc.aio.EOF if message is None else message
 
-    async def write(self, message: pb.SessionMessage) -> None:
-        if not await self._link.to_caller.put(message.frames):
+    async def write(self, message: bytes) -> None:
+        if not await self._link.to_caller.put(message):
             raise grpc.RpcError("the caller has gone")
 
 
@@ -103,16 +102,17 @@ class CallerEnd:
         self._link = link
         self.cancelled = False
 
-    async def __aiter__(self) -> AsyncIterator[pb.SessionMessage]:
-        while (message := await self._link.to_caller.get()) is not None:
-            yield pb.SessionMessage(frames=message)
+    async def read(self) -> Any:
+        if (message := await self._link.to_caller.get()) is not None:
+            return message
         if self.cancelled:
             raise asyncio.CancelledError
         if self._link.status:
             raise self._link.status
+        return grpc.aio.EOF
 
-    async def write(self, message: pb.SessionMessage) -> None:
-        if not await self._link.to_node.put(message.frames):
+    async def write(self, message: bytes) -> None:
+        if not await self._link.to_node.put(message):
             raise self._link.status or asyncio.InvalidStateError("the stream has ended")
 
     def cancel(self) -> bool:
@@ -132,7 +132,7 @@ class Script:
 
     async def say(self, *frames: tuple[Any, ...]) -> None:
         """Send frames in one message."""
-        await self.say_bytes(b"".join(encode_frame(*frame) for frame in frames))
+        await self.say_bytes(encode_message(encode_frame(*frame) for frame in frames))
 
     async def say_bytes(self, message: bytes) -> None:
         await self._writes.put(message)

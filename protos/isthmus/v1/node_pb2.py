@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/isthmus/v1/node.proto\x12\nisthmus.v1\"=\n\x05Label\x12 \n\x05level\x18\x01 \x01(\x0e\x32\x11.isthmus.v1.Level\x12\x12\n\ncategories\x18\x02 \x03(\t\"Y\n\tClearance\x12 \n\x05level\x18\x01 \x01(\x0e\x32\x11.isthmus.v1.Level\x12\x12\n\ncategories\x18\x02 \x03(\t\x12\x16\n\x0e\x61ll_categories\x18\x03 \x01(\x08\"4\n\x06Tensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"J\n\nAttachment\x12$\n\x06tensor\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.TensorH\x00\x12\x0e\n\x04\x62lob\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"D\n\x07Payload\x12\x0c\n\x04json\x18\x01 \x01(\t\x12+\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x16.isthmus.v1.Attachment\"\xd6\x01\n\rInvokeRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x14\n\x0ctrace_parent\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12 \n\x05label\x18\x05 \x01(\x0b\x32\x11.isthmus.v1.Label\x12\x12\n\ntimeout_us\x18\x06 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12&\n\targuments\x18\x08 \x01(\x0b\x32\x13.isthmus.v1.Payload\x12\r\n\x05\x64\x65pth\x18\t \x01(\r\"Q\n\x07Timings\x12\x0f\n\x07node_us\x18\x01 \x01(\x03\x12\x10\n\x08queue_us\x18\x02 \x01(\x03\x12\x12\n\nservice_us\x18\x03 \x01(\x03\x12\x0f\n\x07waiting\x18\x04 \x01(\r\"X\n\x0bInvokeReply\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.Payload\x12$\n\x07timings\x18\x02 \x01(\x0b\x32\x13.isthmus.v1.Timings\"_\n\x0bStreamReply\x12$\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.PayloadH\x00\x12\"\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x13.isthmus.v1.TimingsH\x00\x42\x06\n\x04kind\" \n\x0eSessionMessage\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x0c\"\x11\n\x0f\x44\x65scribeRequest\"#\n\x0cWatchRequest\x12\x13\n\x0binterval_us\x18\x01 \x01(\x03\"e\n\rServiceReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\t\x12\x0e\n\x06stream\x18\x04 \x01(\x08\x12\x12\n\nservice_us\x18\x05 \x01(\x03\"M\n\x0bModelReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61tched\x18\x04 \x01(\x08\"\x9c\x03\n\nNodeReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tier\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.isthmus.v1.NodeReport.State\x12(\n\tclearance\x18\x04 \x01(\x0b\x32\x15.isthmus.v1.Clearance\x12\x10\n\x08software\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x0f\n\x07waiting\x18\x07 \x01(\r\x12\x13\n\x0bparallelism\x18\x08 \x01(\r\x12\x11\n\tuptime_us\x18\t \x01(\x03\x12+\n\x08services\x18\n \x03(\x0b\x32\x19.isthmus.v1.ServiceReport\x12\'\n\x06models\x18\x0b \x03(\x0b\x32\x17.isthmus.v1.ModelReport\"j\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_STARTING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x12\n\x0eSTATE_DRAINING\x10\x03\x12\x11\n\rSTATE_BLOCKED\x10\x04*k\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\x10\n\x0cLEVEL_PUBLIC\x10\x01\x12\x12\n\x0eLEVEL_INTERNAL\x10\x02\x12\x13\n\x0fLEVEL_SENSITIVE\x10\x03\x12\x10\n\x0cLEVEL_SECRET\x10\x04\x32\xc9\x02\n\x04Node\x12<\n\x06Invoke\x12\x19.isthmus.v1.InvokeRequest\x1a\x17.isthmus.v1.InvokeReply\x12>\n\x06Stream\x12\x19.isthmus.v1.InvokeRequest\x1a\x17.isthmus.v1.StreamReply0\x01\x12?\n\x08\x44\x65scribe\x12\x1b.isthmus.v1.DescribeRequest\x1a\x16.isthmus.v1.NodeReport\x12;\n\x05Watch\x12\x18.isthmus.v1.WatchRequest\x1a\x16.isthmus.v1.NodeReport0\x01\x12\x45\n\x07Session\x12\x1a.isthmus.v1.SessionMessage\x1a\x1a.isthmus.v1.SessionMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/isthmus/v1/node.proto\x12\nisthmus.v1\"=\n\x05Label\x12 \n\x05level\x18\x01 \x01(\x0e\x32\x11.isthmus.v1.Level\x12\x12\n\ncategories\x18\x02 \x03(\t\"Y\n\tClearance\x12 \n\x05level\x18\x01 \x01(\x0e\x32\x11.isthmus.v1.Level\x12\x12\n\ncategories\x18\x02 \x03(\t\x12\x16\n\x0e\x61ll_categories\x18\x03 \x01(\x08\"4\n\x06Tensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"J\n\nAttachment\x12$\n\x06tensor\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.TensorH\x00\x12\x0e\n\x04\x62lob\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"D\n\x07Payload\x12\x0c\n\x04json\x18\x01 \x01(\t\x12+\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x16.isthmus.v1.Attachment\"\xd6\x01\n\rInvokeRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x14\n\x0ctrace_parent\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12 \n\x05label\x18\x05 \x01(\x0b\x32\x11.isthmus.v1.Label\x12\x12\n\ntimeout_us\x18\x06 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12&\n\targuments\x18\x08 \x01(\x0b\x32\x13.isthmus.v1.Payload\x12\r\n\x05\x64\x65pth\x18\t \x01(\r\"Q\n\x07Timings\x12\x0f\n\x07node_us\x18\x01 \x01(\x03\x12\x10\n\x08queue_us\x18\x02 \x01(\x03\x12\x12\n\nservice_us\x18\x03 \x01(\x03\x12\x0f\n\x07waiting\x18\x04 \x01(\r\"X\n\x0bInvokeReply\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.Payload\x12$\n\x07timings\x18\x02 \x01(\x0b\x32\x13.isthmus.v1.Timings\"_\n\x0bStreamReply\x12$\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.PayloadH\x00\x12\"\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x13.isthmus.v1.TimingsH\x00\x42\x06\n\x04kind\"N\n\x08\x43\x61llHead\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12 \n\x05label\x18\x03 \x01(\x0b\x32\x11.isthmus.v1.Label\" \n\x0eSessionMessage\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x0c\"\x11\n\x0f\x44\x65scribeRequest\"#\n\x0cWatchRequest\x12\x13\n\x0binterval_us\x18\x01 \x01(\x03\"e\n\rServiceReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\t\x12\x0e\n\x06stream\x18\x04 \x01(\x08\x12\x12\n\nservice_us\x18\x05 \x01(\x03\"M\n\x0bModelReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61tched\x18\x04 \x01(\x08\"\x9c\x03\n\nNodeReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tier\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.isthmus.v1.NodeReport.State\x12(\n\tclearance\x18\x04 \x01(\x0b\x32\x15.isthmus.v1.Clearance\x12\x10\n\x08software\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x0f\n\x07waiting\x18\x07 \x01(\r\x12\x13\n\x0bparallelism\x18\x08 \x01(\r\x12\x11\n\tuptime_us\x18\t \x01(\x03\x12+\n\x08services\x18\n \x03(\x0b\x32\x19.isthmus.v1.ServiceReport\x12\'\n\x06models\x18\x0b \x03(\x0b\x32\x17.isthmus.v1.ModelReport\"j\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_STARTING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x12\n\x0eSTATE_DRAINING\x10\x03\x12\x11\n\rSTATE_BLOCKED\x10\x04*k\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\x10\n\x0cLEVEL_PUBLIC\x10\x01\x12\x12\n\x0eLEVEL_INTERNAL\x10\x02\x12\x13\n\x0fLEVEL_SENSITIVE\x10\x03\x12\x10\n\x0cLEVEL_SECRET\x10\x04\x32\xc9\x02\n\x04Node\x12<\n\x06Invoke\x12\x19.isthmus.v1.InvokeRequest\x1a\x17.isthmus.v1.InvokeReply\x12>\n\x06Stream\x12\x19.isthmus.v1.InvokeRequest\x1a\x17.isthmus.v1.StreamReply0\x01\x12?\n\x08\x44\x65scribe\x12\x1b.isthmus.v1.DescribeRequest\x1a\x16.isthmus.v1.NodeReport\x12;\n\x05Watch\x12\x18.isthmus.v1.WatchRequest\x1a\x16.isthmus.v1.NodeReport0\x01\x12\x45\n\x07Session\x12\x1a.isthmus.v1.SessionMessage\x1a\x1a.isthmus.v1.SessionMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.isthmus.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEVEL']._serialized_start=1572
-  _globals['_LEVEL']._serialized_end=1679
+  _globals['_LEVEL']._serialized_start=1652
+  _globals['_LEVEL']._serialized_end=1759
   _globals['_LABEL']._serialized_start=44
   _globals['_LABEL']._serialized_end=105
   _globals['_CLEARANCE']._serialized_start=107
@@ -51,20 +51,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVOKEREPLY']._serialized_end=786
   _globals['_STREAMREPLY']._serialized_start=788
   _globals['_STREAMREPLY']._serialized_end=883
-  _globals['_SESSIONMESSAGE']._serialized_start=885
-  _globals['_SESSIONMESSAGE']._serialized_end=917
-  _globals['_DESCRIBEREQUEST']._serialized_start=919
-  _globals['_DESCRIBEREQUEST']._serialized_end=936
-  _globals['_WATCHREQUEST']._serialized_start=938
-  _globals['_WATCHREQUEST']._serialized_end=973
-  _globals['_SERVICEREPORT']._serialized_start=975
-  _globals['_SERVICEREPORT']._serialized_end=1076
-  _globals['_MODELREPORT']._serialized_start=1078
-  _globals['_MODELREPORT']._serialized_end=1155
-  _globals['_NODEREPORT']._serialized_start=1158
-  _globals['_NODEREPORT']._serialized_end=1570
-  _globals['_NODEREPORT_STATE']._serialized_start=1464
-  _globals['_NODEREPORT_STATE']._serialized_end=1570
-  _globals['_NODE']._serialized_start=1682
-  _globals['_NODE']._serialized_end=2011
+  _globals['_CALLHEAD']._serialized_start=885
+  _globals['_CALLHEAD']._serialized_end=963
+  _globals['_SESSIONMESSAGE']._serialized_start=965
+  _globals['_SESSIONMESSAGE']._serialized_end=997
+  _globals['_DESCRIBEREQUEST']._serialized_start=999
+  _globals['_DESCRIBEREQUEST']._serialized_end=1016
+  _globals['_WATCHREQUEST']._serialized_start=1018
+  _globals['_WATCHREQUEST']._serialized_end=1053
+  _globals['_SERVICEREPORT']._serialized_start=1055
+  _globals['_SERVICEREPORT']._serialized_end=1156
+  _globals['_MODELREPORT']._serialized_start=1158
+  _globals['_MODELREPORT']._serialized_end=1235
+  _globals['_NODEREPORT']._serialized_start=1238
+  _globals['_NODEREPORT']._serialized_end=1650
+  _globals['_NODEREPORT_STATE']._serialized_start=1544
+  _globals['_NODEREPORT_STATE']._serialized_end=1650
+  _globals['_NODE']._serialized_start=1762
+  _globals['_NODE']._serialized_end=2091
 # @@protoc_insertion_point(module_scope)

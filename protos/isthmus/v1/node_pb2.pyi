@@ -102,7 +102,9 @@ class Tensor(_message.Message):
     SHAPE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     dtype: _builtins.str
-    """numpy's name: "float32", "int64", "bool", ..."""
+    """numpy's name: bool, complex64, complex128, float16, float32, float64, int8, int16, int32, int64,
+    uint8, uint16, uint32, uint64
+    """
     data: _builtins.bytes
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
@@ -321,16 +323,58 @@ class StreamReply(_message.Message):
 Global___StreamReply: _TypeAlias = StreamReply  # noqa: Y015
 
 @_typing.final
+class CallHead(_message.Message):
+    """What many calls of a session have in common; its bytes are the same for all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    version: _builtins.str
+    """digest of the signature the caller knows; empty accepts any"""
+    @_builtins.property
+    def label(self) -> Global___Label:
+        """required: the join of the labels of all arguments"""
+
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        version: _builtins.str = ...,
+        label: Global___Label | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["label", b"label"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "service", b"service", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHead: _TypeAlias = CallHead  # noqa: Y015
+
+@_typing.final
 class SessionMessage(_message.Message):
     """Frames, one after the other: length of the body (4 bytes), kind (1), number of the call (8), all
     little-endian, and the body. The caller numbers its calls from 1 and never uses a number twice.
-       1 CALL    InvokeRequest                      2 OPEN   InvokeRequest of a stream
-       3 RESULT  InvokeReply, ends the call         4 CHUNK  Payload, one value of a stream
-       5 END     Timings, ends the stream           6 ERROR  google.rpc.Status, ends either
+       1 CALL    a call                             2 OPEN   a call of a stream
+       3 RESULT  a reply, ends the call             4 CHUNK  a value of a stream
+       5 END     timings, ends the stream           6 ERROR  google.rpc.Status, ends either
        7 CANCEL  the caller has left                8 CREDIT bytes of chunks it has read (4 bytes)
        9 PART    a piece of the body of the next frame of that call, for large bodies
     A node sends at most 1 MiB of chunks of a stream for which it has no credit. A message has at most
-    1 MiB. A caller that closes its side of the session has left: what still runs is cancelled.
+    1 MiB of frames. A caller that closes its side of the session has left: what still runs is cancelled.
+
+    Bodies, numbers little-endian, lengths in bytes in brackets:
+       call     timeout in us (8; 0 leaves it to the node), attempt (2), depth (2), length of the head (2),
+                trace id (16), span id (8), head (a CallHead), value
+       reply    timings, value
+       timings  node (4), queue (4), service (4), each in us; calls waiting (4)
+       value    length of the JSON (4), number of attachments (2), their descriptions, the JSON as in a
+                Payload, their data; each begins at a multiple of 16 bytes from the start of the body
+                bytes: 0 (1), length (8)
+                tensor: 1 (1), element type (1), number of axes (1), the axes (8 each); the element types
+                are those of Tensor in alphabetical order, from 0
     """
 
     DESCRIPTOR: _descriptor.Descriptor

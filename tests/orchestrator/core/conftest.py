@@ -42,6 +42,9 @@ class FakeCaller:
         self.running = self.peak = self.cancelled = 0
         self.on_prepare: Callable[[], None] = lambda: None
 
+    def is_prepared(self, declaration: Declaration) -> bool:
+        return False
+
     async def prepare(self, declaration: Declaration) -> None:
         assert self.home.is_here()
         self.prepared.append(declaration.spec.name)

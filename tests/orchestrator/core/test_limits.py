@@ -3,7 +3,8 @@ import contextlib
 
 import pytest
 
-from orchestrator.core.limits import Limit, Wheel
+from orchestrator.core.deadline import Deadline
+from orchestrator.core.limits import Limit, Limits
 
 
 async def given_up_at_once(limit: Limit) -> None:
@@ -22,19 +23,19 @@ async def test_a_block_that_is_given_up_ends_in_a_timeout() -> None:
 
 
 async def test_a_block_that_ends_in_time_is_left_alone() -> None:
-    wheel = Wheel()
-    with wheel.limit(0.02) as limit:
+    limits = Limits()
+    with limits.until(Deadline.after(0.02)) as limit:
         await asyncio.sleep(0)
     await asyncio.sleep(0.06)
     assert not limit.expired
 
 
 async def test_a_wheel_gives_up_what_is_due_and_nothing_else() -> None:
-    wheel, ended = Wheel(), []
+    limits, ended = Limits(), []
 
     async def wait(seconds: float) -> None:
         try:
-            with wheel.limit(seconds):
+            with limits.until(Deadline.after(seconds)):
                 await asyncio.Event().wait()
         except TimeoutError:
             ended.append(seconds)
@@ -51,7 +52,7 @@ async def test_a_wheel_gives_up_what_is_due_and_nothing_else() -> None:
 
 async def test_a_cancellation_from_outside_passes_as_it_is() -> None:
     async def wait() -> None:
-        with Wheel().limit(60):
+        with Limits().until(Deadline.after(60)):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait())

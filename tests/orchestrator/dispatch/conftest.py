@@ -1,3 +1,4 @@
+import asyncio
 import inspect
 import random
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.deadline import Clock, Deadline
-from orchestrator.core.errors import EndpointUnavailable
+from orchestrator.core.errors import DeadlineExceeded, EndpointUnavailable
 from orchestrator.core.report import NodeReport, ServiceReport
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.resilience.retry import RetryBudget
@@ -44,7 +45,11 @@ class StepChannel(ScriptedChannel):
         self.sent.append(call)
         answer = self.script.pop(0) if self.script else self.otherwise
         if inspect.iscoroutinefunction(answer):
-            answer = await answer(call)
+            try:
+                async with asyncio.timeout(call.deadline.left()):  # as every channel does
+                    answer = await answer(call)
+            except TimeoutError:
+                raise DeadlineExceeded from None
         if isinstance(answer, BaseException):
             raise answer
         return answer if isinstance(answer, Reply) else Reply(answer)

@@ -1,5 +1,6 @@
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 from hypothesis import Phase, settings
@@ -22,6 +23,17 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+@asynccontextmanager
+async def place(limiter: Limiter, *, nested: bool = False) -> AsyncIterator[None]:
+    """Hold a place while the block runs."""
+    if not limiter.enter_now(nested=nested):
+        await limiter.enter()
+    try:
+        yield
+    finally:
+        limiter.leave()
+
+
 class Visit:
     """One call: it wants a place, holds it until told to leave, and may be cancelled."""
 
@@ -33,7 +45,7 @@ class Visit:
         self.task = asyncio.create_task(self._stay())
 
     async def _stay(self) -> None:
-        async with self._limiter.place():
+        async with place(self._limiter):
             self._order.append(self)
             self.inside = True
             try:
@@ -72,7 +84,7 @@ async def test_a_place_is_given_back_when_the_block_fails() -> None:
     limiter = Limiter(1, 0)
     for _ in range(3):
         with suppress(ZeroDivisionError):
-            async with limiter.place():
+            async with place(limiter):
                 _ = 1 // 0
     assert limiter.count == 0
 
@@ -171,7 +183,7 @@ class Visits(RuleBasedStateMachine):
             await asyncio.gather(*(v.task for v in self.visits), return_exceptions=True)
             async with AsyncExitStack() as stack:  # both places are there, without waiting
                 for _ in range(2):
-                    await asyncio.wait_for(stack.enter_async_context(self.limiter.place()), 5)
+                    await asyncio.wait_for(stack.enter_async_context(place(self.limiter)), 5)
             assert self.limiter.count == 0
 
         self.runner.run(leave())
@@ -195,8 +207,8 @@ def test_no_place_is_lost_when_several_events_fall_into_one_turn_of_the_loop() -
 
 async def test_a_nested_call_never_waits_for_those_that_wait_for_it() -> None:
     limiter = Limiter(in_flight=1, waiting=1)
-    async with limiter.place():
-        async with limiter.place(nested=True), limiter.place(nested=True):
+    async with place(limiter):
+        async with place(limiter, nested=True), place(limiter, nested=True):
             waiting = asyncio.create_task(limiter.enter())
             await asyncio.sleep(0)
             assert limiter.count == 4

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import WireError
-from orchestrator.wire.frames import PART_BYTES, Assembler, Frame, Kind, decode_frames, encode_frame
+from orchestrator.wire.frames import (
+    BESIDE_BYTES,
+    PART_BYTES,
+    Assembler,
+    Frame,
+    Kind,
+    decode_message,
+    encode_frame,
+    encode_message,
+)
+from protos.isthmus.v1 import node_pb2 as pb
 
 HEADER = len(encode_frame(Kind.CALL, 1))
 numbers = st.integers(0, 2**64 - 1)
@@ -21,7 +31,12 @@ whole_frames = st.tuples(
 
 
 def message(*parts: tuple[Kind, int, bytes]) -> bytes:
-    return b"".join(encode_frame(*part) for part in parts)
+    return encode_message(encode_frame(*part) for part in parts)
+
+
+def wrapped(frames: bytes) -> bytes:
+    """Return the bytes of frames as a message."""
+    return encode_message([frames])
 
 
 def taken(work: Callable[[], object]) -> int:
@@ -36,7 +51,7 @@ def taken(work: Callable[[], object]) -> int:
 
 @given(st.lists(frames))
 def test_frames_come_out_as_they_went_in(sent: list[tuple[Kind, int, bytes]]) -> None:
-    assert list(decode_frames(message(*sent))) == sent
+    assert list(decode_message(message(*sent))) == sent
 
 
 @given(st.binary(max_size=2000) | st.lists(frames).map(lambda sent: message(*sent)), st.data())
@@ -58,9 +73,9 @@ def test_a_message_that_ends_inside_of_a_frame_is_a_wire_error(
     frame: tuple[Kind, int, bytes], draw: st.DataObject
 ) -> None:
     data = message(frame)
-    assert list(decode_frames(data)) == [frame]  # the positive control
+    assert list(decode_message(data)) == [frame]  # the positive control
     with pytest.raises(WireError):
-        list(decode_frames(data[: draw.draw(st.integers(1, len(data) - 1))]))
+        list(decode_message(data[: draw.draw(st.integers(1, len(data) - 1))]))
 
 
 @pytest.mark.parametrize("code", [0, 10, 255])
@@ -68,11 +83,11 @@ def test_a_frame_of_an_unknown_kind_is_a_wire_error(code: int) -> None:
     data = bytearray(encode_frame(Kind.CALL, 1, b"x"))
     data[4] = code
     with pytest.raises(WireError):
-        list(decode_frames(bytes(data)))
+        list(decode_message(wrapped(bytes(data))))
 
 
 def test_the_frames_before_a_damaged_one_are_not_lost() -> None:
-    heard = decode_frames(encode_frame(Kind.CALL, 1, b"x") + b"?")
+    heard = decode_message(wrapped(encode_frame(Kind.CALL, 1, b"x") + b"?"))
     assert next(heard) == (Kind.CALL, 1, b"x")
     with pytest.raises(WireError):
         next(heard)
@@ -81,7 +96,7 @@ def test_the_frames_before_a_damaged_one_are_not_lost() -> None:
 def test_a_header_that_promises_4_gib_takes_no_memory() -> None:
     def claim() -> None:
         with pytest.raises(WireError):
-            list(Assembler(1000).whole(b"\xff" * 4 + encode_frame(Kind.PART, 1)[4:]))
+            list(Assembler(1000).whole(wrapped(b"\xff" * 4 + encode_frame(Kind.PART, 1)[4:])))
 
     assert taken(claim) < 100_000
 
@@ -111,7 +126,8 @@ def test_a_body_in_parts_arrives_whole_and_small_frames_pass_between_its_parts(
     for index, piece in enumerate(pieces):
         group = small[index] if index < len(small) else []
         expected += group
-        got += assembler.whole(message(*group) + piece)
+        frames = b"".join(encode_frame(*frame) for frame in group) + piece
+        got += assembler.whole(wrapped(frames))
     assert got == [*expected, (Kind.RESULT, 7, body)]
 
 
@@ -122,12 +138,13 @@ def test_a_body_of_exactly_the_most_passes_and_one_byte_more_does_not(
     for size, passes in ((most, True), (most + 1, False)):
         body = b"x" * size
         data = b"".join(in_parts(1, Kind.CALL, body, [1, *cuts]))
-        assert list(Assembler(most).whole(data)) == [(Kind.CALL, 1, body if passes else None)]
+        heard = list(Assembler(most).whole(wrapped(data)))
+        assert heard == [(Kind.CALL, 1, body if passes else None)]
 
 
 def test_a_body_that_is_too_large_is_not_kept_and_the_next_one_arrives() -> None:
     assembler = Assembler(PART_BYTES)
-    part = encode_frame(Kind.PART, 1, bytes(PART_BYTES))
+    part = message((Kind.PART, 1, bytes(PART_BYTES)))
 
     def flood() -> None:
         for _ in range(50):
@@ -139,11 +156,44 @@ def test_a_body_that_is_too_large_is_not_kept_and_the_next_one_arrives() -> None
     assert list(assembler.whole(after)) == [(Kind.CALL, 2, b"ab")]
 
 
-def test_a_body_that_was_given_up_for_another_one_is_forgotten() -> None:
+def test_a_body_that_was_given_up_is_forgotten() -> None:
     assembler = Assembler(1000)
-    data = message((Kind.PART, 1, b"old"), (Kind.PART, 2, b"n"), (Kind.CALL, 2, b"ew"))
-    assert list(assembler.whole(data)) == [(Kind.CALL, 2, b"new")]
-    assert list(assembler.whole(message((Kind.CANCEL, 1, b"")))) == [(Kind.CANCEL, 1, b"")]
+    data = message((Kind.PART, 1, b"old"), (Kind.PART, 1, b""), (Kind.CALL, 1, b"new"))
+    assert list(assembler.whole(data)) == [(Kind.CALL, 1, b"new")]
+
+
+def test_several_bodies_travel_side_by_side() -> None:
+    assembler = Assembler(1000)
+    data = message(
+        (Kind.PART, 1, b"a"), (Kind.PART, 2, b"x"), (Kind.PART, 1, b"b"), (Kind.CALL, 2, b"y"),
+        (Kind.CALL, 1, b"c"),
+    )  # fmt: skip
+    assert list(assembler.whole(data)) == [(Kind.CALL, 2, b"xy"), (Kind.CALL, 1, b"abc")]
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_bodies_that_never_end_take_a_bounded_memory(size: int) -> None:
+    assembler = Assembler(1_000_000)
+
+    def flood() -> None:
+        for number in range(2_000):
+            list(assembler.whole(message((Kind.PART, number, bytes(size)))))
+
+    def refused_flood() -> None:
+        with pytest.raises(WireError):
+            flood()
+
+    assert taken(refused_flood) < 1_000_000 + BESIDE_BYTES + 8_000_000
+
+
+@given(st.lists(frames, max_size=5), st.data())
+def test_a_message_is_what_protobuf_writes_and_reads(
+    sent: list[tuple[Kind, int, bytes]], draw: st.DataObject
+) -> None:
+    frames = b"".join(encode_frame(*frame) for frame in sent)
+    theirs = pb.SessionMessage(frames=frames).SerializeToString()
+    assert list(decode_message(theirs)) == sent
+    assert pb.SessionMessage.FromString(message(*sent)).frames == frames
 
 
 def test_a_cancel_ends_a_body_that_is_half_there() -> None:
@@ -157,7 +207,7 @@ def test_a_cancel_ends_a_body_that_is_half_there() -> None:
 @pytest.mark.parametrize("part", [b"", b"xy"])
 def test_tiny_parts_take_no_more_memory_than_a_body_may_have(part: bytes) -> None:
     assembler = Assembler(100_000)
-    parts = encode_frame(Kind.PART, 1, part) * 50_000
+    parts = wrapped(encode_frame(Kind.PART, 1, part) * 50_000)
 
     def read() -> None:
         with suppress(WireError):  # to refuse them is right, too

@@ -67,7 +67,7 @@ reports = st.builds(
 
 def received(message: pb.InvokeRequest, stream: bool = False, seconds: float = 30.0) -> Call:
     again = pb.InvokeRequest.FromString(message.SerializeToString())
-    return decode_call(again, "edge", stream, seconds, ManualClock())
+    return decode_call(again, "edge", stream, seconds, ManualClock(), 2**20)
 
 
 def request(**changes: Any) -> pb.InvokeRequest:

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.testing import ManualClock
-from orchestrator.wire.frames import PART_BYTES, Assembler, Frame, Kind, decode_frames
+from orchestrator.wire.frames import PART_BYTES, Assembler, Frame, Kind, decode_message
 from orchestrator.wire.outbox import Outbox
 
 SMALL = 64 * 1024
@@ -42,7 +42,7 @@ class Writer:
             self._open.clear()
 
     def frames(self) -> list[list[tuple[Kind, int, bytes]]]:
-        return [list(decode_frames(message)) for message in self.messages]
+        return [list(decode_message(message)) for message in self.messages]
 
     def whole(self) -> list[Frame]:
         assembler = Assembler(2**30)

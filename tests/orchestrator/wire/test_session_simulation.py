@@ -7,7 +7,6 @@ The small form runs 20 seeds; the full one is
 import asyncio
 import gc
 import hashlib
-import json
 import os
 import random
 import selectors
@@ -22,6 +21,8 @@ from typing import Any
 import pytest
 
 from orchestrator.core.apps import declarations_of
+from orchestrator.core.call import Call
+from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import (
     CallError,
     DeadlineExceeded,
@@ -37,11 +38,11 @@ from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.node import Node, NodeOptions
 from orchestrator.serving.session import NodeSession
 from orchestrator.testing import FakeRuntime
-from orchestrator.wire.frames import Kind, decode_frames, encode_frame
-from orchestrator.wire.messages import parse
+from orchestrator.wire.bodies import decode_reply, decode_value, encode_call
+from orchestrator.wire.frames import Buffer, Kind, decode_message, encode_frame, encode_message
+from orchestrator.wire.payloads import pack, unpack
 from orchestrator.wire.session import Session
-from policies.facts import Clearance, Level
-from protos.isthmus.v1 import node_pb2 as pb
+from policies.facts import PUBLIC, Clearance, Level, Placement
 
 A_BATCH = 20
 BATCHES = -(-int(os.environ.get("ISTHMUS_SIMULATION_SEEDS", A_BATCH)) // A_BATCH)
@@ -178,8 +179,8 @@ class World:
         request = self._request(compute, number, size=size, fails=fails)
         outcome = Outcome()
         try:
-            reply = parse(pb.InvokeReply, await self._open().call(request))
-            outcome.values.append(json.loads(reply.result.json))
+            body = await self._open().call(*request)
+            outcome.values.append(unpack(decode_reply(body)[0]))
             outcome.complete = True
         except CallError as error:
             self._note(outcome, error)
@@ -191,13 +192,13 @@ class World:
         leaves_after = self.random.choice([1, 5, 1000, 1000])
         slowness = self.random.choice([0, 0, 0.02])
         outcome = Outcome()
-        frames = self._open().stream(self._request(tell, number, sizes=sizes))
+        frames = self._open().stream(*self._request(tell, number, sizes=sizes))
         try:
             async for kind, body in frames:
                 if kind is Kind.END:
                     outcome.complete = True
                     continue
-                outcome.values.append(json.loads(parse(pb.Payload, body).json))
+                outcome.values.append(unpack(decode_value(body)))
                 if len(outcome.values) >= leaves_after:
                     break
                 if slowness:
@@ -208,19 +209,28 @@ class World:
             await frames.aclose()
         return outcome
 
-    def _request(self, service: Any, number: int, **arguments: Any) -> bytes:
+    def _request(
+        self, service: Any, number: int, **arguments: Any
+    ) -> tuple[list[Buffer], Deadline]:
         arguments |= {
             "number": number,
             "pause": self.random.choice([0, 0, 0.001, 0.05]),
             "data": "d" * self.random.choice(self.sizes),
         }
         seconds = self.random.choice([0.02, 0.5, 10.0])
-        return pb.InvokeRequest(
+        clock = asyncio.get_running_loop().time
+        call = Call(
+            id=f"{number:016x}",
+            trace="0" * 32,
             service=service.spec.name,
-            label=pb.Label(level=pb.LEVEL_PUBLIC),
-            timeout_us=int(seconds * 1e6),
-            arguments=pb.Payload(json=json.dumps(arguments)),
-        ).SerializeToString()
+            version="",
+            arguments=arguments,
+            label=PUBLIC,
+            deadline=Deadline.after(seconds, clock),
+            placement=Placement("edge"),
+        )
+        # The caller itself waits longer than the node, and so hears from it.
+        return encode_call(call, pack(arguments)), Deadline.after(seconds + 60, clock)
 
     def _note(self, outcome: Outcome, error: CallError) -> None:
         outcome.error = type(error)
@@ -338,14 +348,14 @@ def _mix_up(link: Any) -> None:
     """Make the node give every second answer to the wrong caller."""
     write, last = link.node.write, [b""]
 
-    async def mixing(message: pb.SessionMessage) -> None:
+    async def mixing(message: bytes) -> None:
         frames = []
-        for kind, number, body in decode_frames(message.frames):
+        for kind, number, body in decode_message(message):
             other = last[0] if kind is Kind.RESULT and last[0] else body
             if kind is Kind.RESULT:
                 last[0] = body
             frames.append(encode_frame(kind, number, other))
-        await write(pb.SessionMessage(frames=b"".join(frames)))
+        await write(encode_message(frames))
 
     link.node.write = mixing
 

@@ -1,0 +1,224 @@
+"""The bodies of a session's frames: calls, replies and values, laid out to be read in place.
+
+Little-endian and without padding, but for the data of an attachment, which begins at a
+multiple of 16 bytes from the start of its body.
+
+    call   timeout in us (8), attempt (2), depth (2), length of the head (2),
+           trace id (16), span id (8), head (a CallHead), value
+    reply  timings, value
+    timings  in us: node (4), queue (4), service (4); calls waiting (4)
+    value  length of the JSON (4), number of attachments (2), their descriptions, JSON, their data
+           a description of bytes: 0 (1), length (8)
+           of a tensor: 1 (1), element type (1), number of axes (1), each axis (8)
+
+A call says what it shares with others in a head, whose bytes are the same for all of them: both
+ends look it up instead of reading it anew.
+"""
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from orchestrator.core.call import Call, Timings
+from orchestrator.core.deadline import Clock, Deadline
+from orchestrator.core.errors import WireError
+from orchestrator.core.model import Array
+from orchestrator.wire.frames import Buffer
+from orchestrator.wire.guard import check_size
+from orchestrator.wire.messages import HERE, arguments_of, decode_label, encode_label, parse
+from orchestrator.wire.payloads import Packed
+from orchestrator.wire.tensors import DTYPES, array_over, check_shape
+from policies.facts import Label, Tier
+from protos.isthmus.v1 import node_pb2 as pb
+
+_CALL = struct.Struct("<QHHH24s")
+_ID = slice(_CALL.size - 8, _CALL.size)
+_TIMINGS = struct.Struct("<IIII")
+_VALUE = struct.Struct("<IH")
+_BYTES = struct.Struct("<BQ")
+_TENSOR = struct.Struct("<BBB")
+_ALIGNMENT = 16
+_MOST_US = 2**32 - 1
+_HEADS = 1024
+"""How many different heads each end remembers."""
+
+_DTYPES = tuple(sorted(DTYPES))
+_DTYPE_CODES = {name: code for code, name in enumerate(_DTYPES)}
+
+
+def encode_call(call: Call, packed: Packed) -> list[Buffer]:
+    """Return a call as the pieces of a body."""
+    head = _encode_head(call.service, call.version, call.label)
+    timeout = max(int((call.deadline.at - call.deadline.clock()) * 1e6), 1)
+    start = _CALL.pack(
+        timeout, call.attempt, call.depth, len(head), bytes.fromhex(call.trace + call.id)
+    )
+    return _with_value(start + head, packed)
+
+
+def decode_call(
+    body: bytes, tier: Tier, stream: bool, seconds: float, clock: Clock, max_bytes: int
+) -> Call:
+    """Return a body as a call.
+
+    Args:
+        body: The body.
+        tier: The tier of the node that received it.
+        stream: Whether it asks for a stream.
+        seconds: How long a call may take that says nothing.
+        clock: The node's clock.
+        max_bytes: The most that its arguments may take.
+
+    Raises:
+        InvalidInput: It has no label, or is too large.
+        WireError: It makes no sense.
+    """
+    if len(body) < _CALL.size:
+        raise WireError("a call is shorter than its first part")
+    timeout, attempt, depth, length, ids = _CALL.unpack_from(body)
+    place = _CALL.size + length
+    service, version, label = _decode_head(body[_CALL.size : place])
+    packed = decode_value(body, place)
+    check_size(packed, max_bytes)
+    due = clock() + (timeout / 1e6 if timeout else seconds)
+    ids = ids.hex()
+    return Call(
+        ids[32:], ids[:32], service, version, arguments_of(packed), label, Deadline(due, clock),
+        HERE[tier], stream, False, attempt or 1, depth,
+    )  # fmt: skip
+
+
+def call_id_in(body: bytes) -> str:
+    """Return the id of the call in a body; empty if it has none."""
+    return body[_ID].hex() if len(body) >= _CALL.size else ""
+
+
+def encode_reply(timings: Timings, packed: Packed) -> list[Buffer]:
+    """Return an answer as the pieces of a body."""
+    return _with_value(encode_timings(timings), packed)
+
+
+def decode_reply(body: bytes) -> tuple[Packed, Timings]:
+    """Return a body as an answer; raise WireError if it is none."""
+    return decode_value(body, _TIMINGS.size), decode_timings(body)
+
+
+def encode_timings(timings: Timings) -> bytes:
+    """Return timings as a body, or as the start of one."""
+    return _TIMINGS.pack(
+        min(int(timings.node_ms * 1e3), _MOST_US),
+        min(int(timings.queue_ms * 1e3), _MOST_US),
+        min(int(timings.service_ms * 1e3), _MOST_US),
+        timings.waiting,
+    )
+
+
+def decode_timings(body: bytes) -> Timings:
+    """Return the start of a body as timings; raise WireError if it is too short."""
+    if len(body) < _TIMINGS.size:
+        raise WireError("an answer is shorter than its timings")
+    node, queue, service, waiting = _TIMINGS.unpack_from(body)
+    return Timings(node / 1e3, queue / 1e3, service / 1e3, waiting)
+
+
+def encode_value(packed: Packed) -> list[Buffer]:
+    """Return a value as the pieces of a body."""
+    return _with_value(b"", packed)
+
+
+def decode_value(body: bytes, place: int = 0) -> Packed:
+    """Return a value that begins at a place of a body; raise WireError if it makes no sense."""
+    start = place + _VALUE.size
+    if start > len(body):
+        raise WireError("a value is shorter than its first part")
+    length, count = _VALUE.unpack_from(body, place)
+    if not count:
+        if start + length != len(body):
+            raise WireError("a value has another length than it says")
+        return Packed(body[start:])
+    try:
+        return _decode_attachments(body, start, length, count)
+    except (struct.error, IndexError, ValueError):
+        raise WireError("the attachments of a value make no sense") from None
+
+
+@lru_cache(_HEADS)
+def _encode_head(service: str, version: str, label: Label) -> bytes:
+    head = pb.CallHead(service=service, version=version, label=encode_label(label))
+    return head.SerializeToString()
+
+
+@lru_cache(_HEADS)
+def _decode_head(data: bytes) -> tuple[str, str, Label]:
+    head = parse(pb.CallHead, data)
+    if not head.service:
+        raise WireError("a call names no service")
+    return head.service, head.version, decode_label(head)
+
+
+def _with_value(start: bytes, packed: Packed) -> list[Buffer]:
+    json, attachments = packed.json, packed.attachments
+    if not attachments:
+        return [start + _VALUE.pack(len(json), 0) + json]
+    said = b"".join([_VALUE.pack(len(json), len(attachments)), *map(_describe, attachments), json])
+    pieces: list[Buffer] = [start + said]
+    place = len(pieces[0])
+    for part in attachments:
+        padding = -place % _ALIGNMENT
+        data = _data_of(part)
+        pieces += (bytes(padding), data)
+        place += padding + len(data)
+    return pieces
+
+
+def _describe(part: Array | bytes) -> bytes:
+    if isinstance(part, bytes):
+        return _BYTES.pack(0, len(part))
+    axes = struct.pack(f"<{part.ndim}q", *part.shape)
+    return _TENSOR.pack(1, _DTYPE_CODES[part.dtype.name], part.ndim) + axes
+
+
+def _data_of(part: Array | bytes) -> Buffer:
+    if isinstance(part, bytes):
+        return part
+    plain = np.ascontiguousarray(part, part.dtype.newbyteorder("<"))
+    return plain.reshape(-1).view(np.uint8).data if plain.size else b""
+
+
+def _decode_attachments(body: bytes, place: int, length: int, count: int) -> Packed:
+    described: list[tuple[str, tuple[int, ...], int]] = []
+    for _ in range(count):
+        kind = body[place]
+        if kind == 0:
+            _, size = _BYTES.unpack_from(body, place)
+            place += _BYTES.size
+            described.append(("", (), size))
+        elif kind == 1:
+            _, code, axes = _TENSOR.unpack_from(body, place)
+            shape = struct.unpack_from(f"<{axes}q", body, place + _TENSOR.size)
+            place += _TENSOR.size + 8 * axes
+            described.append((_DTYPES[code], shape, check_shape(_DTYPES[code], shape)))
+        else:
+            raise WireError("a value has an attachment of an unknown kind")
+    json = body[place : place + length]
+    return Packed(json, tuple(_read_data(body, place + length, described)))
+
+
+def _read_data(
+    body: bytes, place: int, described: Sequence[tuple[str, tuple[int, ...], int]]
+) -> list[Array | bytes]:
+    parts: list[Array | bytes] = []
+    for name, shape, size in described:
+        place += -place % _ALIGNMENT
+        if place + size > len(body):
+            raise WireError("an attachment is longer than its value")
+        if name:
+            parts.append(array_over(body, place, name, shape))
+        else:
+            parts.append(body[place : place + size])
+        place += size
+    if place != len(body):
+        raise WireError("a value has another length than it says")
+    return parts

@@ -1,0 +1,72 @@
+"""The channel over a session that this side dials: the usual way to a node."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import grpc
+
+from orchestrator.core.call import Call, Reply
+from orchestrator.core.report import NodeReport
+from orchestrator.wire.frames import SESSION
+from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
+from orchestrator.wire.session import Session
+from orchestrator.wire.unary import CONNECT_SECONDS, UnaryChannel, longest_message
+from policies.facts import Clearance
+
+
+class SessionChannel:
+    """Sends calls to a node over a session; use it on one event loop only.
+
+    The session is opened with the first call, and again with the next call after it has ended.
+
+    Args:
+        address: Where the node listens: "host:port" or "unix:/path".
+        clearance: The most private data it may receive.
+        credentials: TLS; None is plaintext.
+        identity: The name its certificate must bear, if not the host of the address.
+        max_bytes: The most that one call may carry.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        clearance: Clearance,
+        credentials: grpc.ChannelCredentials | None = None,
+        identity: str = "",
+        max_bytes: int = MAX_CALL_BYTES,
+    ) -> None:
+        self._address = address
+        self._clearance = clearance
+        self._max_bytes = max_bytes
+        self._plain = UnaryChannel(address, clearance, credentials, identity, max_bytes)
+        self._session: Session | None = None
+
+    async def send(self, call: Call) -> Reply:
+        """Send a call and return the answer; see `Channel.send`."""
+        packed = let_out(call, self._clearance, self._max_bytes)
+        session = self._session
+        if session is None or session.ended:
+            session = await self._open(min(CONNECT_SECONDS, call.deadline.left()))
+        return await session.send(call, packed)
+
+    async def describe(self) -> NodeReport:
+        """Ask the node what it is and how busy."""
+        return await self._plain.describe()
+
+    def watch(self, interval: float) -> AsyncGenerator[NodeReport, None]:
+        """Follow the node's reports."""
+        return self._plain.watch(interval)
+
+    async def aclose(self) -> None:
+        """Close the channel; calls in flight end with EndpointUnavailable."""
+        if self._session is not None:
+            await self._session.aclose()
+        await self._plain.aclose()
+
+    async def _open(self, seconds: float) -> Session:
+        channel = await self._plain.connected(seconds)
+        if self._session is None or self._session.ended:  # another call may have been faster
+            # The messages are written and read by hand: protobuf would copy each one twice more.
+            stream: Any = channel.stream_stream(SESSION)()
+            self._session = Session(stream, self._address, longest_message(self._max_bytes))
+        return self._session
