@@ -16,7 +16,7 @@ from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import SettingsError
 from orchestrator.core.spec import Declaration
 from orchestrator.dispatch.dispatcher import Dispatcher
-from orchestrator.dispatch.interceptors import Interceptor, Next, log_calls, wrap
+from orchestrator.dispatch.interceptors import Interceptor, Next, wrap
 from orchestrator.resilience.retry import RetryBudget
 from orchestrator.routing.checks import check_clearances
 from orchestrator.routing.connect import connect
@@ -99,7 +99,7 @@ async def assemble(
         check_clearances(declarations, directory.endpoints)
         router = Router(directory, chain, _missing(settings, nodes))
         dispatcher = Dispatcher(router, RetryBudget(clock=clock), source, clock)
-        way = wrap(dispatcher.invoke, [*interceptors, log_calls])
+        way = wrap(dispatcher.invoke, interceptors)
         yield Assembled(way, directory, nodes)
 
 

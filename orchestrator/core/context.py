@@ -70,7 +70,7 @@ def active_caller() -> Caller:
         UsageError: None is open.
     """
     caller = _active.get()
-    if caller is None or caller in _closed:
+    if caller is None or (_closed and caller in _closed):
         caller = _open[0] if _open else None
     if caller is None:
         raise UsageError(

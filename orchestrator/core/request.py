@@ -1,6 +1,6 @@
 """What becomes a Call: checked arguments, the caller, and what the context adds to them."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -81,10 +81,10 @@ class Request:
         refuse_running_loop(self.instead)
         return self.caller.home.submit(self._result())
 
-    async def run(self) -> Result[Any]:
+    def run(self) -> Coroutine[Any, Any, Result[Any]]:
         """Call and await, on any loop."""
         home = self.caller.home
-        return await (self._result() if home.is_here() else home.run(self._result()))
+        return self._result() if home.is_here() else home.run(self._result())
 
     def stream(self) -> AsyncStream[Any]:
         """Return the stream of the call, which starts with the first value asked for."""
@@ -92,25 +92,28 @@ class Request:
         return AsyncStream(self.caller.home, self._start, load, self.caller.clock)
 
     async def _result(self) -> Result[Any]:
-        result = await self._start()
-        return result.with_value(self.declaration.spec.schema.load_result(result.value))
-
-    async def _start(self) -> Result[Any]:
-        declaration, caller, here = self.declaration, self.caller, self.here
+        declaration, caller = self.declaration, self.caller
         if not caller.is_prepared(declaration):
             await caller.prepare(declaration)
-        spec, clock, ids = declaration.spec, caller.clock, caller.random
+        result = await caller.invoke(self._call())
+        return result.with_value(declaration.spec.schema.load_result(result.value))
+
+    async def _start(self) -> Result[Any]:
+        if not self.caller.is_prepared(self.declaration):
+            await self.caller.prepare(self.declaration)
+        return await self.caller.invoke(self._call())
+
+    def _call(self) -> Call:
+        spec, here, clock = self.declaration.spec, self.here, self.caller.clock
         deadline, depth = Deadline(clock() + self.seconds, clock), 0
         if here is not None and here.deadline is not None:
             deadline, depth = deadline.earlier(here.deadline), here.depth + 1
             self._check_depth(depth)
-        trace = here.trace if here is not None else ""
-        drawn = f"{ids.getrandbits(192):048x}"
-        return await caller.invoke(
-            Call(
-                drawn[32:], trace or drawn[:32], spec.name, spec.version, self.arguments,
-                self.label, deadline, self.placement, spec.streams, spec.idempotent, 1, depth,
-            )
+        drawn = f"{self.caller.random.getrandbits(192):048x}"
+        trace = here.trace if here is not None and here.trace else drawn[:32]
+        return Call(
+            drawn[32:], trace, spec.name, spec.version, self.arguments, self.label, deadline,
+            self.placement, spec.streams, spec.idempotent, 1, depth,
         )  # fmt: skip
 
     def _check_depth(self, depth: int) -> None:

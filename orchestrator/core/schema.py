@@ -80,6 +80,10 @@ class Schema:
             InvalidInput: They do not fit the signature.
             PrivacyRefused: One carries a label above what its parameter takes.
         """
+        if not kwargs and len(args) == self._all_positional:
+            return self._check(
+                self._arguments, dict(zip(self.parameters, args, strict=True)), own=True
+            )
         if len(args) > self._positional or not kwargs.keys() <= self._by_name:
             self._refuse_binding(args, kwargs)
         arguments = {**self._defaults, **dict(zip(self.parameters, args, strict=False)), **kwargs}
@@ -125,6 +129,11 @@ class Schema:
         return sum(p.kind is not p.KEYWORD_ONLY for p in parameters)
 
     @cached_property
+    def _all_positional(self) -> int:
+        """How many arguments there are if all may be given by place, else -1."""
+        return self._positional if self._positional == len(self.parameters) else -1
+
+    @cached_property
     def _by_name(self) -> frozenset[str]:
         parameters = self.signature.parameters.values()
         return frozenset(p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY)
@@ -141,7 +150,10 @@ class Schema:
         """Check values: strictly if this process made them, else as far as JSON keeps types."""
         context = STRICT if own else None
         try:
-            return adapter.validate_python(values, strict=own, context=context, by_name=True)
+            # The validator itself: the adapter's own method takes as long as a small check.
+            checked: dict[str, Any] = adapter.validator.validate_python(
+                values, strict=own, context=context, by_name=True
+            )
         except ValidationError as error:
             raise self._refusal(error, own=own) from None
         except TypeError as error:  # a constraint that its type does not know shows itself here
@@ -151,6 +163,7 @@ class Schema:
                 f"{self.name}{self.text}: {type(error).__name__} in the checks of a type",
                 shareable=True,
             ) from error
+        return checked
 
     def _refusal(self, error: ValidationError, *, own: bool) -> InvalidInput | PrivacyRefused:
         first = error.errors(include_url=False)[0]

@@ -144,7 +144,8 @@ class Awaited(Generic[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the service and return its value."""
-        return (await self.call(*args, **kwargs)).value
+        result: Result[R] = await self._ask(args, kwargs).run()
+        return result.value
 
     async def call(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Call the service and return its value together with how it came about."""

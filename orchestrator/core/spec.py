@@ -34,6 +34,7 @@ class ServiceSpec:
         idempotent: Whether running a call twice does no harm.
         declassifies: Whether it may lower a label.
         inline: Whether its blocking body is cheap enough for the event loop.
+        streams: Whether it answers with a stream.
         version: The digest of signature, labels and kind.
     """
 
@@ -48,16 +49,14 @@ class ServiceSpec:
     idempotent: bool = False
     declassifies: bool = False
     inline: bool = False
+    streams: bool = field(init=False)
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
-        text = f"{self.streams}{self.schema.text}{self.declassifies}"
+        streams = self.kind in ("stream", "async stream")
+        text = f"{streams}{self.schema.text}{self.declassifies}"
+        object.__setattr__(self, "streams", streams)
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:12])
-
-    @property
-    def streams(self) -> bool:
-        """Whether it answers with a stream."""
-        return self.kind in ("stream", "async stream")
 
 
 @dataclass(slots=True, eq=False)

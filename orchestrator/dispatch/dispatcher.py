@@ -1,6 +1,7 @@
 """The dispatcher: walks a Decision's candidates until one answers, within the deadline."""
 
 import asyncio
+import logging
 import random
 import time
 from dataclasses import replace
@@ -14,6 +15,12 @@ from orchestrator.routing.endpoint import Endpoint
 from orchestrator.routing.router import Router
 from orchestrator.wire.payloads import pack
 from policies.facts import Decision
+
+_log = logging.getLogger("isthmus.caller")
+
+# Ids, names and times: never a payload.
+_RAN = "%s call %s ran on %s in %.1f ms"
+_FAILED = "%s call %s: %s (%s)"
 
 ROUNDS = 3
 """How often the candidates are asked for before a call is given up."""
@@ -49,55 +56,49 @@ class Dispatcher:
         """
         self._budget.deposit()
         try:
-            return await self._walk(call)
-        except DeadlineExceeded as error:
-            error.call_id = error.call_id or call.id
-            if error.node:
-                raise
-            raise DeadlineExceeded(
-                f"{call.service} had no answer in time: give it more with deadline= or "
-                ".options(deadline=...)",
-                call_id=call.id,
-            ) from None
+            call.deadline.check(call.id)
+            started = self._clock()
+            packed = pack(call.arguments)
+            call, size = call.packed_as(packed), packed.size
+            tried: tuple[str, ...] = ()
+            failure: CallError | None = None
+            for rounds in range(ROUNDS):
+                if rounds:
+                    await self._pause(rounds, call)
+                decision = self._decide(call, size, failure)
+                for candidate in decision.candidates:
+                    endpoint = self._router.endpoint(candidate.name)
+                    if endpoint is None:
+                        continue
+                    if failure:
+                        call = self._again(call, failure, len(tried) + 1)
+                    tried = (*tried, endpoint.name)
+                    try:
+                        if call.stream:
+                            reply = await self._begin_stream(endpoint, call, size)
+                        else:
+                            reply = await endpoint.send(call, size)
+                    except CallError as error:
+                        failure = self._may_repeat(call, error)
+                        continue
+                    total_ms = (self._clock() - started) * 1e3
+                    if _log.isEnabledFor(logging.DEBUG):
+                        _log.debug(_RAN, call.service, call.id, endpoint.name, total_ms)
+                    return Result(
+                        reply.value, endpoint.options.tier, endpoint.name, call.label, decision,
+                        reply.timings, total_ms, tried, call.id,
+                    )  # fmt: skip
+            raise failure or NoRoute(call_id=call.id)
+        except CallError as error:
+            _log.info(_FAILED, call.service, call.id, error.code, error.node or "-")
+            raise
 
-    async def _walk(self, call: Call) -> Result[Any]:
-        """Try the candidates in order; when all have failed, wait a little and ask again.
-
-        Each wait on the way ends at the deadline by itself, so no limit stands around them.
-        """
+    def _again(self, call: Call, failure: CallError, attempt: int) -> Call:
+        """Return a call's next attempt; raise what failed the last one if there may be none."""
         call.deadline.check(call.id)
-        started = self._clock()
-        packed = pack(call.arguments)
-        call, size = call.packed_as(packed), packed.size
-        tried: tuple[str, ...] = ()
-        failure: CallError | None = None
-        for rounds in range(ROUNDS):
-            if rounds:
-                await self._pause(rounds, call)
-            decision = self._decide(call, size, failure)
-            for candidate in decision.candidates:
-                endpoint = self._router.endpoint(candidate.name)
-                if endpoint is None:
-                    continue
-                if failure:
-                    if not self._budget.withdraw():
-                        raise failure
-                    call = replace(call, attempt=len(tried) + 1)
-                tried = (*tried, endpoint.name)
-                try:
-                    if call.stream:
-                        reply = await self._begin_stream(endpoint, call, size)
-                    else:
-                        reply = await endpoint.send(call, size)
-                except CallError as error:
-                    failure = self._may_repeat(call, error)
-                    call.deadline.check(call.id)
-                    continue
-                return Result(
-                    reply.value, endpoint.options.tier, endpoint.name, call.label, decision,
-                    reply.timings, (self._clock() - started) * 1e3, tried, call.id,
-                )  # fmt: skip
-        raise failure or NoRoute(call_id=call.id)
+        if not self._budget.withdraw():
+            raise failure
+        return replace(call, attempt=attempt)
 
     async def _pause(self, rounds: int, call: Call) -> None:
         seconds = backoff(rounds, self._source.random())
@@ -121,6 +122,13 @@ class Dispatcher:
     def _may_repeat(self, call: Call, error: CallError) -> CallError:
         """Return the error if another endpoint may be tried; else raise what the user sees."""
         error.call_id = error.call_id or call.id
+        if isinstance(error, DeadlineExceeded):
+            raise DeadlineExceeded(
+                f"{call.service} had no answer from {error.node or 'any node'} in time: give it "
+                "more with deadline= or .options(deadline=...)",
+                call_id=call.id,
+                node=error.node,
+            ) from None
         if error.retry == "never":
             raise error
         if error.retry == "idempotent" and not call.idempotent:

@@ -10,10 +10,13 @@ from orchestrator.routing.directory import Directory
 from orchestrator.routing.endpoint import Endpoint
 from orchestrator.routing.shared import SharedDecision
 from policies.chain import Chain
-from policies.facts import CallFacts, Decision, Label, Placement, Tier
+from policies.facts import CallFacts, Decision, Level, Spread, Tier
 
-_Kind = tuple[str, str, Label, Placement, int]
-"""What calls that share a Decision have in common; the number is that of bits in their size."""
+_Kind = tuple[str, str, Level, frozenset[str], Tier, Spread, int]
+"""Service, version, label, placement and bits of the size of calls that share a Decision.
+
+One by one: to hash a label takes longer than all of these.
+"""
 
 _MOST_SHARED = 1024
 
@@ -54,8 +57,11 @@ class Router:
         if self._members != self._directory.members or len(self._shared) > _MOST_SHARED:
             self._shared.clear()
             self._members = self._directory.members
-        size = payload_bytes.bit_length()
-        kind = (call.service, call.version, call.label, call.placement, size)
+        label, placement = call.label, call.placement
+        kind = (
+            call.service, call.version, label.level, label.categories, placement.home,
+            placement.spread, payload_bytes.bit_length(),
+        )  # fmt: skip
         shared, now = self._shared.get(kind), self._clock()
         if shared is not None and shared.holds(now, call.deadline.left() * 1e3):
             return shared.ranked()

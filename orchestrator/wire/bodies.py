@@ -30,7 +30,7 @@ from orchestrator.wire.guard import check_size
 from orchestrator.wire.messages import HERE, arguments_of, decode_label, encode_label, parse
 from orchestrator.wire.payloads import Packed
 from orchestrator.wire.tensors import DTYPES, array_over, check_shape
-from policies.facts import Label, Tier
+from policies.facts import Label, Level, Tier
 from protos.isthmus.v1 import node_pb2 as pb
 
 _CALL = struct.Struct("<QHHH24s")
@@ -50,7 +50,8 @@ _DTYPE_CODES = {name: code for code, name in enumerate(_DTYPES)}
 
 def encode_call(call: Call, packed: Packed) -> list[Buffer]:
     """Return a call as the pieces of a body."""
-    head = _encode_head(call.service, call.version, call.label)
+    label = call.label
+    head = _encode_head(call.service, call.version, label.level, label.categories)
     timeout = max(int((call.deadline.at - call.deadline.clock()) * 1e6), 1)
     start = _CALL.pack(
         timeout, call.attempt, call.depth, len(head), bytes.fromhex(call.trace + call.id)
@@ -145,8 +146,9 @@ def decode_value(body: bytes, place: int = 0) -> Packed:
 
 
 @lru_cache(_HEADS)
-def _encode_head(service: str, version: str, label: Label) -> bytes:
-    head = pb.CallHead(service=service, version=version, label=encode_label(label))
+def _encode_head(service: str, version: str, level: Level, categories: frozenset[str]) -> bytes:
+    label = encode_label(Label(level, categories))
+    head = pb.CallHead(service=service, version=version, label=label)
     return head.SerializeToString()
 
 

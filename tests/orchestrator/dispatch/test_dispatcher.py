@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -345,3 +346,23 @@ async def test_a_node_that_lets_every_call_run_out_of_time_is_left_for_another_i
         with suppress(DeadlineExceeded):
             await fleet.dispatcher.invoke(make_call(seconds=0.02, idempotent=True))
     assert fleet.calls("b")
+
+
+async def test_calls_are_logged_by_id_name_and_node_and_never_with_what_they_carry(
+    make_fleet: MakeFleet,
+    make_endpoint: MakeEndpoint,
+    make_call: MakeCall,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failure = ServiceFailed("alice@example.com is wrong", node="a")
+    fleet = make_fleet(make_endpoint("a", "edge", "secret answer", failure))
+    call = make_call(text="bob@example.com")
+    with caplog.at_level(logging.DEBUG, "isthmus.caller"):
+        await fleet.dispatcher.invoke(call)
+        with pytest.raises(ServiceFailed):
+            await fleet.dispatcher.invoke(call)
+    ran, failed = caplog.messages
+    assert ran.startswith("echo call 0123456789abcdef ran on a in ")
+    assert failed == "echo call 0123456789abcdef: SERVICE_FAILED (a)"
+    assert "example.com" not in caplog.text
+    assert "secret answer" not in caplog.text
