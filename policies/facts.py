@@ -36,6 +36,8 @@ class Label:
 
     def covers(self, other: "Label") -> bool:
         """Say whether this label is at least as private as the other."""
+        if other is PUBLIC:
+            return True
         return other.level <= self.level and other.categories <= self.categories
 
     def __str__(self) -> str:
@@ -59,6 +61,8 @@ class Clearance:
 
     def covers(self, label: Label) -> bool:
         """Say whether data with this label may go there."""
+        if label is PUBLIC:
+            return True
         if label.level > self.level:
             return False
         return self.categories is None or label.categories <= self.categories

@@ -7,7 +7,7 @@ node as a CallHandler. The composition root fills both in.
 import random
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import Context, ContextVar
+from contextvars import ContextVar
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -61,6 +61,7 @@ class CallHandler(Protocol):
 _active: ContextVar[Caller | None] = ContextVar("isthmus_caller", default=None)
 _open: list[Caller] = []
 _closed: WeakSet[Caller] = WeakSet()
+"""Callers that were open once: a context that outlives its `with` block still names one."""
 
 
 def active_caller() -> Caller:
@@ -70,8 +71,9 @@ def active_caller() -> Caller:
         UsageError: None is open.
     """
     caller = _active.get()
-    if caller is None or (_closed and caller in _closed):
-        caller = _open[0] if _open else None
+    if caller is not None and (caller in _open or caller not in _closed):
+        return caller
+    caller = _open[0] if _open else None
     if caller is None:
         raise UsageError(
             "no orchestrator is open: wrap the call in `with Orchestrator(): ...`, or use .local "
@@ -102,9 +104,9 @@ class calling_through:  # noqa: N801
             _active.reset(self._token)
 
 
-def call_through(context: Context, caller: Caller) -> None:
-    """Send the calls made in a context through a caller."""
-    context.run(_active.set, caller)
+def call_through(caller: Caller) -> None:
+    """Send all calls made in this context from now on through a caller."""
+    _active.set(caller)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Home:
 
     def is_here(self) -> bool:
         """Say whether the code runs on this loop now."""
-        return _running_loop() is self.loop
+        return asyncio._get_running_loop() is self.loop
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start work on the loop from another thread; raises UsageError if it is closed."""
@@ -151,7 +151,7 @@ def refuse_running_loop(instead: str) -> None:
     Args:
         instead: What the user should write there.
     """
-    if _running_loop() is not None:
+    if asyncio._get_running_loop() is not None:
         raise UsageError(f"this call blocks, and an event loop is running here: use {instead}")
 
 
@@ -160,10 +160,3 @@ _END = object()
 
 async def _next(source: AsyncIterator[T]) -> T | object:
     return await anext(source, _END)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

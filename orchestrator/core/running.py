@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import Context, ContextVar
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -139,9 +139,9 @@ def running() -> Running | None:
     return _running.get() or (_process[-1] if _process else None)
 
 
-def enter_body(context: Context, here: Running) -> None:
-    """Make what runs in a context run as a body there."""
-    context.run(_running.set, here)
+def begin_body(here: Running) -> None:
+    """Make all that runs in this context from now on run as a body there."""
+    _running.set(here)
 
 
 class running_as:  # noqa: N801

@@ -154,9 +154,10 @@ class Endpoint:
             self.breaker.succeeded()
         finally:
             limiter.leave()
-        measured, stats = reply.timings, self.stats
-        stats.saw_reply(call.service, (ended - started) * 1e3, payload_bytes, measured)
-        stats.saw_queue(call.service, (started - asked) * 1e3 + measured.queue_ms, ahead)
+        measured = reply.timings
+        waited_ms = (started - asked) * 1e3 + measured.queue_ms
+        total_ms = (ended - started) * 1e3
+        self.stats.saw_reply(call.service, total_ms, payload_bytes, measured, waited_ms, ahead)
         return reply
 
     async def aclose(self) -> None:

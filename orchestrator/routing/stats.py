@@ -88,7 +88,13 @@ class EndpointStats:
         fresh.service_ms += milliseconds
 
     def saw_reply(
-        self, service: str, total_ms: float, payload_bytes: int, timings: Timings
+        self,
+        service: str,
+        total_ms: float,
+        payload_bytes: int,
+        timings: Timings,
+        waited_ms: float | None = None,
+        ahead: int = 1,
     ) -> None:
         """Learn from a reply.
 
@@ -97,12 +103,19 @@ class EndpointStats:
             total_ms: From sending to the answer.
             payload_bytes: About how many bytes travelled.
             timings: What the node measured.
+            waited_ms: How long the call waited, before it was sent and at the node.
+            ahead: For how many calls of whatever service it waited.
         """
         self.waiting = timings.waiting
         fresh = self._fresh_of(service)
         fresh.replies += 1
         fresh.service_ms += timings.service_ms
-        network_ms = max(total_ms - timings.node_ms, 0.0)
+        if waited_ms is not None:
+            fresh.waited += 1
+            fresh.delay_ms += waited_ms / (ahead or 1)
+        network_ms = total_ms - timings.node_ms
+        if network_ms < 0.0:
+            network_ms = 0.0
         if payload_bytes < _LARGE:
             if network_ms < self._least:
                 self._least = network_ms

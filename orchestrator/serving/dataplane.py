@@ -15,7 +15,7 @@ from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, DeadlineExceeded, PrivacyRefused
 from orchestrator.core.labels import raised_to
 from orchestrator.core.limits import Limits
-from orchestrator.core.running import NodeHandle, Running, enter_body, running, running_as
+from orchestrator.core.running import NodeHandle, Running, begin_body, running, running_as
 from orchestrator.core.stepping import OnWait, in_context, nobody
 from orchestrator.serving.admission import Admission
 from orchestrator.serving.bodies import Bodies
@@ -75,9 +75,8 @@ class DataPlane:
         stay = Stay(call, self._clock(), on_wait)
         if call.stream:
             return Reply(Chunks(self._stream(stay), lambda: stay.timings))
-        nested = self._is_nested()
         try:
-            self._admission.enter(nested=nested)
+            self._enter()
             try:
                 arguments = self._admit(stay)
                 value = self._checked(stay, await self._run(stay, arguments))
@@ -95,8 +94,7 @@ class DataPlane:
         """Run a body in a context of its own, until its deadline, and tell of its failures."""
         served, here = stay.served, stay.here
         context = copy_context()
-        enter_body(context, here)
-        call_through(context, self._caller)
+        context.run(self._begin, here)
         stay.began = self._clock()
         try:
             if served.awaited:
@@ -118,6 +116,11 @@ class DataPlane:
             stay.busy_ms += (self._clock() - stay.began) * 1e3
         stay.call.deadline.check()  # a body that never waits is late all the same
         return value
+
+    def _begin(self, here: Running) -> None:
+        """Make the context that runs this that of a body, which calls through this node's caller."""
+        begin_body(here)
+        call_through(self._caller)
 
     def _waits(self, stay: Stay) -> None:
         """Limit the time of a call, now that it leaves the loop to others."""
@@ -147,7 +150,7 @@ class DataPlane:
         """Check a call before anything of it runs, and return its arguments."""
         call, clearance = stay.call, self._node.clearance
         served = stay.served = self._registry.find(call.service, call.version, stream=call.stream)
-        spec = served.spec
+        spec, stay.service = served.spec, call.service
         if not clearance.covers(call.label):
             raise PrivacyRefused(
                 f"label {call.label} is above clearance {clearance} of this node", shareable=True
@@ -174,7 +177,7 @@ class DataPlane:
     def _staying(self, stay: Stay) -> Iterator[None]:
         """Count a stream while it is here, measure it, and name node and call in its errors."""
         try:
-            self._admission.enter(nested=self._is_nested())
+            self._enter()
             try:
                 yield
             finally:
@@ -185,12 +188,20 @@ class DataPlane:
         finally:
             self._record(stay)
 
+    def _enter(self) -> None:
+        try:
+            self._admission.enter()
+        except CallError:
+            if not self._is_nested():
+                raise
+            self._admission.enter(nested=True)
+
     def _leave(self, stay: Stay) -> None:
         self._admission.leave()
         stay.measure(self._clock(), self._admission.inside)
 
     def _record(self, stay: Stay) -> None:
-        known = self._registry.name_of(stay.call.service)
+        known = stay.service or self._registry.name_of(stay.call.service)
         self._metrics.record(known, stay.outcome, stay.timings.node_ms / 1e3)
 
     def _is_nested(self) -> bool:
@@ -243,7 +254,7 @@ class DataPlane:
         if spec.declassifies:
             self._metrics.declassified[spec.name] += 1
             _audit.info("%s lowered a value labelled %s", spec.name, stay.label)
-        elif label != PUBLIC:
+        elif label is not PUBLIC and label != PUBLIC:
             if not spec.schema.result.sealed:
                 raise PrivacyRefused(
                     f"{spec.name} opened a value labelled {label} and gives a plain result: label "

@@ -26,6 +26,7 @@ class Stay:
         limit: What ends its wait at the deadline, while it waits.
         outcome: The code of its error, or "OK".
         timings: What it took, once it has left.
+        service: Its service's name, once it was found here.
         served: Its service, once it was admitted.
         here: What its body knows of where it runs, likewise.
         label: The join of the labels of its arguments, likewise.
@@ -33,7 +34,7 @@ class Stay:
 
     __slots__ = (
         "began", "busy_ms", "call", "here", "label", "limit", "meter", "on_wait", "outcome",
-        "served", "since", "timings",
+        "served", "service", "since", "timings",
     )  # fmt: skip
 
     began: float
@@ -50,6 +51,7 @@ class Stay:
         self.outcome = "OK"
         self.limit: Limit | None = None
         self.timings = _NOTHING_YET
+        self.service = ""
 
     def measure(self, now: float, waiting: int) -> None:
         """Write down what the call took.

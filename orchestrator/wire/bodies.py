@@ -6,7 +6,7 @@ multiple of 16 bytes from the start of its body.
     call   timeout in us (8), attempt (2), depth (2), length of the head (2),
            trace id (16), span id (8), head (a CallHead), value
     reply  timings, value
-    timings  in us: node (4), queue (4), service (4); calls waiting (4)
+    timings  in ms, as floats: node (4), queue (4), service (4); calls waiting (4)
     value  length of the JSON (4), number of attachments (2), their descriptions, JSON, their data
            a description of bytes: 0 (1), length (8)
            of a tensor: 1 (1), element type (1), number of axes (1), each axis (8)
@@ -35,12 +35,12 @@ from protos.isthmus.v1 import node_pb2 as pb
 
 _CALL = struct.Struct("<QHHH24s")
 _ID = slice(_CALL.size - 8, _CALL.size)
-_TIMINGS = struct.Struct("<IIII")
+_TIMINGS = struct.Struct("<fffI")
 _VALUE = struct.Struct("<IH")
 _BYTES = struct.Struct("<BQ")
 _TENSOR = struct.Struct("<BBB")
 _ALIGNMENT = 16
-_MOST_US = 2**32 - 1
+_MOST_MS = 1e9
 _HEADS = 1024
 """How many different heads each end remembers."""
 
@@ -52,10 +52,10 @@ def encode_call(call: Call, packed: Packed) -> list[Buffer]:
     """Return a call as the pieces of a body."""
     label = call.label
     head = _encode_head(call.service, call.version, label.level, label.categories)
-    timeout = max(int((call.deadline.at - call.deadline.clock()) * 1e6), 1)
-    start = _CALL.pack(
-        timeout, call.attempt, call.depth, len(head), bytes.fromhex(call.trace + call.id)
-    )
+    left = int((call.deadline.at - call.deadline.clock()) * 1e6)
+    ids = bytes.fromhex(call.trace + call.id)
+    # 0 would leave the time to the node.
+    start = _CALL.pack(left if left > 0 else 1, call.attempt, call.depth, len(head), ids)
     return _with_value(start + head, packed)
 
 
@@ -108,20 +108,17 @@ def decode_reply(body: bytes) -> tuple[Packed, Timings]:
 
 def encode_timings(timings: Timings) -> bytes:
     """Return timings as a body, or as the start of one."""
-    return _TIMINGS.pack(
-        min(int(timings.node_ms * 1e3), _MOST_US),
-        min(int(timings.queue_ms * 1e3), _MOST_US),
-        min(int(timings.service_ms * 1e3), _MOST_US),
-        timings.waiting,
-    )
+    return _TIMINGS.pack(timings.node_ms, timings.queue_ms, timings.service_ms, timings.waiting)
 
 
 def decode_timings(body: bytes) -> Timings:
-    """Return the start of a body as timings; raise WireError if it is too short."""
+    """Return the start of a body as timings; raise WireError if they make no sense."""
     if len(body) < _TIMINGS.size:
         raise WireError("an answer is shorter than its timings")
-    node, queue, service, waiting = _TIMINGS.unpack_from(body)
-    return Timings(node / 1e3, queue / 1e3, service / 1e3, waiting)
+    node_ms, queue_ms, service_ms, waiting = _TIMINGS.unpack_from(body)
+    if not (0 <= node_ms < _MOST_MS and 0 <= queue_ms < _MOST_MS and 0 <= service_ms < _MOST_MS):
+        raise WireError("the timings of an answer are no times")
+    return Timings(node_ms, queue_ms, service_ms, waiting)
 
 
 def encode_value(packed: Packed) -> list[Buffer]:

@@ -4,7 +4,6 @@ What the markers mean stands in protos/isthmus/v1/node.proto.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -69,10 +68,12 @@ def pack(value: Any) -> Packed:
         InvalidInput: Something in it cannot travel.
     """
     if _is_json(value, _SCALARS):
-        with suppress(PydanticSerializationError):  # told in our words below
+        try:
             json = to_json(value, inf_nan_mode="constants")
-            if len(json) < _MAX_DIGITS or _is_json(value, _TEXTS):
-                return Packed(json)
+        except PydanticSerializationError:
+            json = b""  # told in our words below
+        if json and (len(json) < _MAX_DIGITS or _is_json(value, _TEXTS)):
+            return Packed(json)
     packing = _Packing()
     try:
         json = to_json(packing.plain(value), inf_nan_mode="constants")

@@ -369,7 +369,7 @@ class SessionMessage(_message.Message):
        call     timeout in us (8; 0 leaves it to the node), attempt (2), depth (2), length of the head (2),
                 trace id (16), span id (8), head (a CallHead), value
        reply    timings, value
-       timings  node (4), queue (4), service (4), each in us; calls waiting (4)
+       timings  node (4), queue (4), service (4), each in ms as a float; calls waiting (4)
        value    length of the JSON (4), number of attachments (2), their descriptions, the JSON as in a
                 Payload, their data; each begins at a multiple of 16 bytes from the start of the body
                 bytes: 0 (1), length (8)
