@@ -1,6 +1,6 @@
 """One request in flight and what comes back: Call, Reply, Result."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -86,7 +86,7 @@ class Timings:
 class ChunkSource(Protocol):
     """Gives the values of a stream, and can be told to stop."""
 
-    async def __anext__(self) -> Any: ...
+    def __anext__(self) -> Awaitable[Any]: ...
 
     async def aclose(self) -> None:
         """End the stream early and free what it holds."""
@@ -109,8 +109,8 @@ class Chunks(AsyncIterator[Any]):
         """What the node measured; zeros before the end."""
         return self._timings()
 
-    async def __anext__(self) -> Any:
-        return await self._source.__anext__()
+    def __anext__(self) -> Awaitable[Any]:
+        return self._source.__anext__()
 
     async def aclose(self) -> None:
         """End the stream early and free what it holds."""

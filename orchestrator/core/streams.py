@@ -54,8 +54,9 @@ class AsyncStream(AsyncIterator[R_co], Generic[R_co]):
     async def __anext__(self) -> R_co:
         if self._over:
             raise StopAsyncIteration
+        home = self._home
         try:
-            chunk = await self._home.run(self._next())
+            chunk = await (self._next() if home.is_here() else home.run(self._next()))
         except BaseException:
             self._over = True
             raise

@@ -6,7 +6,7 @@ import inspect
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from orchestrator.core.deadline import Clock
@@ -93,12 +93,7 @@ class Bodies:
             raise
 
     async def stream(self, body: Callable[[], Any], here: Running) -> AsyncGenerator[Any, None]:
-        """Run a generator or an async generator and yield what it yields."""
-        if inspect.isasyncgenfunction(body):
-            async with aclosing(body()) as values:
-                async for value in values:
-                    yield value
-            return
+        """Run a generator in the pool, one step after the other, and yield what it yields."""
         context = contextvars.copy_context()
         iterator = await asyncio.wrap_future(await self._start(body, here, context))
         step = None

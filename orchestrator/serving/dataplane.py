@@ -6,16 +6,16 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, NoReturn
 
 from orchestrator.core.call import Call, Chunks, Reply
-from orchestrator.core.context import Caller, call_through, calling_through
+from orchestrator.core.context import Caller, call_through
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, DeadlineExceeded, PrivacyRefused
 from orchestrator.core.labels import raised_to
 from orchestrator.core.limits import Limits
-from orchestrator.core.running import NodeHandle, Running, begin_body, running, running_as
+from orchestrator.core.running import NodeHandle, Running, begin_body, running
 from orchestrator.core.stepping import OnWait, in_context, nobody
 from orchestrator.serving.admission import Admission
 from orchestrator.serving.bodies import Bodies
@@ -118,7 +118,7 @@ class DataPlane:
         return value
 
     def _begin(self, here: Running) -> None:
-        """Make the context that runs this that of a body, which calls through this node's caller."""
+        """Make the context that this runs in a body's, with this node's caller for its calls."""
         begin_body(here)
         call_through(self._caller)
 
@@ -131,20 +131,37 @@ class DataPlane:
     async def _stream(self, stay: Stay) -> AsyncGenerator[Any, None]:
         with self._staying(stay):
             arguments = self._admit(stay)
-            body = functools.partial(stay.served.body, **arguments)
-            source = self._bodies.stream(body, stay.here)
+            served, context = stay.served, copy_context()
+            context.run(self._begin, stay.here)
+            if served.spec.kind == "async stream":
+                source = served.body(**arguments)
+            else:
+                body = functools.partial(served.body, **arguments)
+                source = self._bodies.stream(body, stay.here)
+            waits = functools.partial(self._waits, stay)
             try:
-                while True:
-                    stay.call.deadline.check()
-                    # In the body for each step alone: between two steps the reader runs.
-                    with self._in_body(stay):
-                        value = await anext(source, _END)
-                    if value is _END:
-                        return
+                while (value := await self._step(stay, source, context, waits)) is not _END:
                     yield self._checked(stay, value)
             finally:
-                with running_as(stay.here), calling_through(self._caller):
-                    await source.aclose()
+                await in_context(source.aclose(), context, nobody)
+
+    async def _step(
+        self, stay: Stay, source: AsyncGenerator[Any, None], context: Context, waits: OnWait
+    ) -> Any:
+        """Return the next value of a stream's body, or _END."""
+        stay.call.deadline.check()
+        value: Any = _END
+        stay.began = self._clock()
+        try:
+            value = await in_context(source.__anext__(), context, waits)
+        except StopAsyncIteration:
+            pass
+        except BaseException as error:
+            self._fail(stay, error)
+        finally:
+            stay.busy_ms += (self._clock() - stay.began) * 1e3
+        self._end_wait(stay)
+        return value
 
     def _admit(self, stay: Stay) -> dict[str, Any]:
         """Check a call before anything of it runs, and return its arguments."""
@@ -208,22 +225,6 @@ class DataPlane:
         """Say whether the body of a call on this very node makes the call."""
         here = running()
         return here is not None and here.node is self._node and here.deadline is not None
-
-    @contextmanager
-    def _in_body(self, stay: Stay) -> Iterator[None]:
-        """Run the block as one step of a stream's body: its context, time limit, failures."""
-        stay.began = self._clock()
-        limit = stay.limit = self._limits.until(stay.call.deadline)
-        try:
-            with running_as(stay.here), calling_through(self._caller):
-                limit.__enter__()
-                yield
-        except BaseException as error:
-            self._fail(stay, error)
-        else:
-            self._end_wait(stay)
-        finally:
-            stay.busy_ms += (self._clock() - stay.began) * 1e3
 
     def _end_wait(self, stay: Stay) -> None:
         """End a call's limit, if it had one; it may have been given up in this moment."""
