@@ -20,6 +20,7 @@ from orchestrator.wire.frames import (
     encode_header,
     encode_message,
 )
+from orchestrator.wire.share import Share
 
 _SMALL_BYTES = 64 * 1024
 """Larger bodies travel in parts beside the small ones."""
@@ -69,9 +70,8 @@ class Outbox:
 
     Args:
         write: Sends one message, and waits while the other side does not read.
-        outstanding: How many calls are under way: at most half of them go in one message. Were
-            it all of them, caller and node would work in turns and one of two cores would
-            always wait. None sends what is there.
+        outstanding: How many calls are under way, of which a message carries a share. None
+            sends what is there.
         clock: Tells how busy the moment is.
     """
 
@@ -94,6 +94,7 @@ class Outbox:
         self._messages = 0
         self._pays = True
         self._clock = clock
+        self._share = Share()
 
     @property
     def full(self) -> bool:
@@ -172,8 +173,8 @@ class Outbox:
                 if self._outstanding is not None:
                     await self._gather(self._outstanding)
                 if self._small or self._large:
-                    message = self._next_message()
                     self._written = self._clock()
+                    message = self._next_message()
                     await self._write(message)
             self._ready.clear()
             if self._closing:
@@ -202,12 +203,13 @@ class Outbox:
         pieces: list[Buffer] = []
         left, room = len(self._small), PART_BYTES
         if self._outstanding is not None:
-            left = max(1, (self._outstanding() + 1) // 2)
+            left = self._share.most(self._outstanding())
         while self._small and left > 0 and room > 0:
             _, kind, frame = self._small.popleft()
             pieces.append(frame)
             room -= len(frame)
             left -= kind in _ONE_A_CALL
+        self._share.sent(len(pieces), self._written)
         self._count(room - PART_BYTES)
         if self._large:
             pieces += self._next_part()
