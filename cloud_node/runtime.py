@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from cloud_node.devices import choose_device, open_device
-from orchestrator.core.errors import ModelUnavailable
-from orchestrator.core.model import Batch, Model, ModelFolder, Stop, TensorSpec
+from orchestrator.core.errors import ModelUnavailable, SettingsError
+from orchestrator.core.model import Batch, Compute, Model, ModelFolder, Stop, TensorSpec, Way
 from policies.facts import Tier
 
 _NO_MEMORY = "can't allocate memory"
@@ -19,19 +20,27 @@ class TorchRuntime:
     Args:
         device: The device to use, such as "cuda:1"; empty takes the best.
         threads: Threads of one run on the CPU; 0 leaves it to PyTorch.
+        graph: Must be empty: the torch form has one graph, in full precision.
     """
 
     tier: Tier = "cloud"
     package = "torch"
     extra = "cloud"
 
-    def __init__(self, device: str = "", threads: int = 0) -> None:
+    def __init__(self, device: str = "", threads: int = 0, graph: str = "") -> None:
+        if graph:
+            raise SettingsError("the cloud runs full precision: --graph is for edge nodes")
         self._wanted = device
         self._threads = threads
         self._place: Any = None
         self._modules: dict[str, tuple[Any, Sequence[TensorSpec], Sequence[TensorSpec]]] = {}
         self._running = threading.local()
         self.device = ""
+
+    def ways(self, folder: ModelFolder) -> Sequence[Way]:
+        """Return the one way: PyTorch's threads share the cores, so runs do not overlap."""
+        self._open()
+        return [Way(threads=self._threads)]
 
     def load(self, model: Model, folder: ModelFolder) -> None:
         """Build the model's torch form on the device."""
@@ -48,10 +57,12 @@ class TorchRuntime:
             part.register_forward_pre_hook(self._stop_between_steps)
         self._modules[folder.name] = module, folder.inputs, folder.outputs
 
-    def warm(self, name: str, batch: Batch) -> int:
-        """Run a batch; PyTorch's own threads share the cores, so runs do not overlap."""
-        self.run(name, batch, Stop())
-        return 1
+    def open(self, name: str, way: Way) -> Compute:
+        """Return what runs the model."""
+        return partial(self.run, name)
+
+    def use(self, name: str, way: Way) -> None:
+        """Do nothing: there is one way."""
 
     def run(self, name: str, batch: Batch, stop: Stop) -> Batch:
         """Compute one batch; a stop ends it before the next layer."""

@@ -4,13 +4,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 from orchestrator.core.errors import SettingsError
 
+CPU = "CPUExecutionProvider"
+
 PREFERENCE = (
     "CUDAExecutionProvider",
     "ROCMExecutionProvider",
     "CoreMLExecutionProvider",
     "DmlExecutionProvider",
     "OpenVINOExecutionProvider",
-    "CPUExecutionProvider",
+    CPU,
 )
 """Best first. TensorRT is left out: it builds an engine for minutes at every new shape."""
 
@@ -28,8 +30,7 @@ def choose_providers(available: list[str], wanted: str = "") -> list[str]:
     if wanted and wanted not in available:
         raise SettingsError(f"provider {wanted} is not present: choose from {', '.join(available)}")
     best = wanted or next((name for name in PREFERENCE if name in available), available[0])
-    cpu = "CPUExecutionProvider"
-    return [best] if best == cpu else [best, cpu]
+    return [best] if best == CPU else [best, CPU]
 
 
 def refuse_both_builds() -> None:

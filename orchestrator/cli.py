@@ -125,6 +125,26 @@ def models_add(
     _show(command.as_data(rows), command.as_table(rows, store), as_json)
 
 
+@models.command(name="quantise")
+def models_quantise(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    tolerance: Annotated[
+        float, typer.Option(help="The most an answer may differ by, as a part of its norm.")
+    ] = 0.25,
+    store: Store = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Add an INT8 graph, which edge nodes may choose where it is faster."""
+    from orchestrator.commands import models as command
+    from orchestrator.models.quantise import quantise
+    from orchestrator.models.store import ModelStore
+
+    with Console(stderr=True).status("starting") as status:
+        manifest = quantise(ModelStore(store), name, tolerance=tolerance, progress=status.update)
+    rows = [command.row_of(manifest)]
+    _show(command.as_data(rows), command.as_table(rows, store), as_json)
+
+
 @models.command(name="list")
 def models_list(store: Store = Path("models"), as_json: AsJson = False) -> None:
     """Show the models of a store."""

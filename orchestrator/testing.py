@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from orchestrator.core import catalogue
 from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.errors import UsageError
-from orchestrator.core.model import Array, Batch, Model, ModelFolder, Stop, TensorSpec
+from orchestrator.core.model import Array, Batch, Model, ModelFolder, Stop, TensorSpec, Way
 from orchestrator.core.report import NodeReport
 from orchestrator.core.running import Running, running_as
 from orchestrator.models.manifest import TensorEntry
@@ -67,13 +68,20 @@ class FakeRuntime:
         self.problem: str | None = None
         self.parallel = 1
 
+    def ways(self, folder: ModelFolder) -> list[Way]:
+        """Return one way: `parallel` runs may overlap, which is 1 unless it was set."""
+        return [Way(runs=self.parallel)]
+
     def load(self, model: Model, folder: ModelFolder) -> None:
         """Note that the model is loaded."""
         self.loaded.append(folder.name)
 
-    def warm(self, name: str, batch: Batch) -> int:
-        """Return how many runs may overlap: `parallel`, which is 1 unless it was set."""
-        return self.parallel
+    def open(self, name: str, way: Way) -> Callable[[Batch, Stop], Batch]:
+        """Return the model's function."""
+        return partial(self.run, name)
+
+    def use(self, name: str, way: Way) -> None:
+        """Do nothing: there is one way."""
 
     def run(self, name: str, batch: Batch, stop: Stop) -> Batch:
         """Call the model's function."""

@@ -31,6 +31,8 @@ class ModelRow:
         tiers: The tiers it has a form for.
         mib: The size of its files.
         problem: What is wrong with its files; empty if nothing is, or they were not read.
+        graphs: The graphs beside the exported one, each with how far its answers were from that
+            one's.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ModelRow:
     tiers: tuple[str, ...]
     mib: float
     problem: str = ""
+    graphs: tuple[str, ...] = ()
 
 
 def parse_input(text: str) -> TensorSpec:
@@ -77,14 +80,19 @@ def row_of(manifest: Manifest, problem: str = "") -> ModelRow:
     """Return what a manifest says, for people and programs."""
     tiers = tuple(sorted({tier for entry in manifest.files for tier in entry.tiers}))
     mib = sum(entry.size for entry in manifest.files) / 2**20
-    return ModelRow(manifest.name, manifest.version, manifest.kind, tiers, round(mib, 1), problem)
+    graphs = tuple(f"{made.precision} (differs by {made.error:.3f})" for made in manifest.graphs)
+    name, version, kind = manifest.name, manifest.version, manifest.kind
+    return ModelRow(name, version, kind, tiers, round(mib, 1), problem, graphs)
 
 
 def as_table(rows: list[ModelRow], store: Path) -> Table:
     """Return the rows as a table for people."""
-    table = Table("name", "version", "kind", "forms for", "MiB", "problem", title=str(store))
+    table = Table(
+        "name", "version", "kind", "forms for", "MiB", "graphs", "problem", title=str(store)
+    )
     for row in rows:
-        cells = (row.name, row.version, row.kind, ", ".join(row.tiers), f"{row.mib:.1f}")
+        tiers, graphs = ", ".join(row.tiers), ", ".join(row.graphs)
+        cells = (row.name, row.version, row.kind, tiers, f"{row.mib:.1f}", graphs)
         table.add_row(*map(Text, cells), Text(row.problem, "red"))
     return table
 
@@ -98,7 +106,7 @@ def _row(store: ModelStore, name: str, verify: bool) -> ModelRow:
     try:
         stored = store.open(name)
     except ModelUnavailable as error:
-        return ModelRow(name, "-", "-", (), 0.0, str(error))
+        return ModelRow(name, "-", "-", (), 0.0, problem=str(error))
     try:
         if verify:
             stored.verify()

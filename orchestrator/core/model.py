@@ -52,6 +52,48 @@ class TensorSpec:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One graph of a model: the one it was exported as, or one made from that.
+
+    Attributes:
+        path: Its file in the model's folder.
+        precision: "full" as it was exported, or what it was quantised to.
+        tolerance: The most by which a row's answer may differ from the exported graph's, as a
+            part of its Euclidean norm.
+    """
+
+    path: str
+    precision: str
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way in which a runtime can run a model.
+
+    Attributes:
+        graph: What computes it, such as "int8-unfused"; empty if the runtime has no choice.
+        runs: How many runs may overlap.
+        threads: Threads of each run; 0 leaves it to the runtime.
+        tolerance: The most by which a row's answer may differ from the first way's, as a part
+            of its Euclidean norm.
+        file: Which of the model's graphs it reads.
+    """
+
+    graph: str = ""
+    runs: int = 1
+    threads: int = 0
+    tolerance: float = 0.0
+    file: str = ""
+
+    def __str__(self) -> str:
+        many = [(self.runs, "run"), (self.threads, "thread")]
+        counts = [f"{count} {word}{'s' * (count > 1)}" for count, word in many if count]
+        layout = " x ".join(counts)
+        return f"{self.graph}, {layout}" if self.graph else layout
+
+
 class ModelFolder(Protocol):
     """A model's files on this machine, checked against their manifest."""
 
@@ -70,6 +112,10 @@ class ModelFolder(Protocol):
     @property
     def outputs(self) -> Sequence[TensorSpec]:
         """What comes out."""
+
+    @property
+    def graphs(self) -> Sequence[Graph]:
+        """Its graphs for the edge, the exported one first."""
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -173,20 +219,38 @@ class Stop:
             raise Stopped
 
 
+Compute = Callable[[Batch, Stop], Batch]
+"""Computes one batch."""
+
+
 class Runtime(Protocol):
     """What executes models on a node; `run` is called from worker threads."""
 
     tier: Tier
     device: str
 
+    def ways(self, folder: ModelFolder) -> Sequence[Way]:
+        """Return the ways to run a model, the first is the reference; no file is read yet.
+
+        Raises:
+            ModelUnavailable: The model has no graph that the settings allow.
+        """
+
     def load(self, model: Model, folder: ModelFolder) -> None:
         """Load this tier's form of a model; raise ModelUnavailable if it cannot."""
 
-    def warm(self, name: str, batch: Batch) -> int:
-        """Find out how batches like this one run fastest; return how many runs may overlap."""
+    def open(self, name: str, way: Way) -> Compute:
+        """Open a model in one of its ways, beside those that are open; return what computes it.
+
+        Raises:
+            ModelUnavailable: It cannot be opened.
+        """
+
+    def use(self, name: str, way: Way) -> None:
+        """Run a model in this way from now on, and close it in all others."""
 
     def run(self, name: str, batch: Batch, stop: Stop) -> Batch:
-        """Compute one batch; raise Stopped soon after the stop was requested.
+        """Compute one batch in the way in use; raise Stopped soon after the stop was requested.
 
         Raises:
             MemoryError: The batch does not fit into the device's memory; a smaller one may.

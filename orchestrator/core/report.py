@@ -29,12 +29,14 @@ class ModelReport:
         version: A digest of its files.
         device: What it runs on.
         batched: Whether callers share its runs; not if their answers would depend on each other.
+        graph: Which graph runs, and how: "int8-unfused, 2 runs x 1 thread".
     """
 
     name: str
     version: str
     device: str
     batched: bool = True
+    graph: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from policies.facts import Tier
 
 MANIFEST = "manifest.json"
 ONNX = "onnx/model.onnx"
+INT8 = "onnx/model.int8.onnx"
 TORCH = "torch"
 
 NAME = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -58,6 +59,21 @@ class TensorEntry(BaseModel):
         return TensorSpec(self.name, self.dtype, self.shape, self.finite)
 
 
+class GraphEntry(BaseModel):
+    """A graph made from the exported one, and how far its answers may be from that one's.
+
+    Both numbers are parts of the Euclidean norm of a row's answer: what was found when it was
+    made, and the most that whoever made it allows.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Annotated[str, AfterValidator(_inside)]
+    precision: Literal["int8"]
+    error: float = Field(ge=0)
+    tolerance: float = Field(gt=0, lt=1)
+
+
 class Manifest(BaseModel):
     """What a model folder holds."""
 
@@ -70,6 +86,7 @@ class Manifest(BaseModel):
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
     files: tuple[FileEntry, ...]
+    graphs: tuple[GraphEntry, ...] = ()
     options: dict[str, Any] = {}
 
     def for_tier(self, tier: Tier) -> list[FileEntry]:
@@ -92,7 +109,7 @@ def version_of(files: Iterable[FileEntry], options: dict[str, Any]) -> str:
 
 def tiers_of(path: str) -> tuple[Tier, ...]:
     """Return the tiers that need a file, by where it lies in the folder."""
-    if path == ONNX:
+    if path in (ONNX, INT8):
         return ("edge",)
     if path.startswith(f"{TORCH}/"):
         return ("cloud",)

@@ -12,11 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.core.errors import ModelUnavailable, UsageError
-from orchestrator.core.model import TensorSpec
+from orchestrator.core.model import Graph, TensorSpec
 from orchestrator.models.manifest import (
     MANIFEST,
     NAME,
+    ONNX,
     FileEntry,
+    GraphEntry,
     Kind,
     Manifest,
     TensorEntry,
@@ -25,6 +27,12 @@ from orchestrator.models.manifest import (
     version_of,
 )
 from policies.facts import Tier
+
+LEARNED = "learned"
+"""A folder beside a model's files: what nodes found out about it on their machines."""
+
+_ROUNDING = 1e-4
+"""How far the exported graph may be from itself, fused in another way."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,12 @@ class StoredModel:
         return [entry.spec() for entry in self.manifest.outputs]
 
     @property
+    def graphs(self) -> Sequence[Graph]:
+        """Its graphs for the edge, the exported one first."""
+        others = [Graph(made.path, made.precision, made.tolerance) for made in self.manifest.graphs]
+        return [Graph(ONNX, "full", _ROUNDING), *others]
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """What its kind needs to know besides."""
         return self.manifest.options
@@ -68,8 +82,12 @@ class StoredModel:
             shareable=True,
         )
 
-    def verify(self, tier: Tier | None = None) -> None:
-        """Compare the files that a tier needs with the manifest; all of them, for None.
+    def verify(self, tier: Tier | None = None, graph: str = "") -> None:
+        """Compare files with the manifest.
+
+        Args:
+            tier: Whose files; all, for None.
+            graph: The one graph that will be read, so that the others need not be; all, for "".
 
         Raises:
             ModelUnavailable: A file is missing or differs.
@@ -79,7 +97,10 @@ class StoredModel:
             raise ModelUnavailable(
                 f"model {self.name!r} has no form for the {tier}", shareable=True
             )
+        unread = {made.path for made in self.graphs if graph and made.path != graph}
         for entry in entries:
+            if entry.path in unread:
+                continue
             if problem := self._problem(entry):
                 raise ModelUnavailable(
                     f"model {self.name!r}: {entry.path} {problem}; add the model again with "
@@ -185,6 +206,7 @@ def write_manifest(
     inputs: Sequence[TensorEntry],
     outputs: Sequence[TensorEntry],
     options: dict[str, Any],
+    graphs: Sequence[GraphEntry] = (),
 ) -> Manifest:
     """Write the manifest of a filled folder and return it."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -200,6 +222,7 @@ def write_manifest(
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         files=files,
+        graphs=tuple(graphs),
         options=options,
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")

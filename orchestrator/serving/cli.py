@@ -86,6 +86,9 @@ def command(
     ] = None,
     device: Annotated[str | None, typer.Option(help="What to compute on.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one run.")] = None,
+    graph: Annotated[
+        str | None, typer.Option(help="Edge: the graph to run, such as full or int8-unfused.")
+    ] = None,
     max_batch_size: Annotated[int | None, typer.Option(help="The most rows in a run.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
@@ -110,7 +113,7 @@ def command(
         raise SettingsError("--name is empty: give a name, or leave it out")
     settings = load(daemon.settings, PREFIX, config, given)
     set_up_logging(settings.log_level, settings.log_format)
-    runtime = daemon.runtime(settings.device, settings.threads)
+    runtime = daemon.runtime(settings.device, settings.threads, settings.graph)
     if not check:
         asyncio.run(serve(daemon.tier, settings, runtime))
         return
@@ -126,7 +129,10 @@ def _as_json(report: NodeReport) -> str:
             "clearance": str(report.clearance),
             "device": report.device,
             "services": [{"name": s.name, "version": s.version} for s in report.services],
-            "models": [{"name": m.name, "version": m.version} for m in report.models],
+            "models": [
+                {"name": m.name, "version": m.version, "graph": m.graph, "batched": m.batched}
+                for m in report.models
+            ],
         }
     )
 
@@ -134,7 +140,7 @@ def _as_json(report: NodeReport) -> str:
 def _in_words(report: NodeReport) -> str:
     lines = [f"{report.name} ({report.tier}, clearance {report.clearance}) would serve:"]
     lines += [f"  {service.name}{_signature(service)}" for service in report.services]
-    lines += [f"  model {m.name} {m.version} on {m.device}" for m in report.models]
+    lines += [f"  model {m.name} {m.version} on {m.device}, {m.graph}" for m in report.models]
     return "\n".join(lines)
 
 

@@ -2,23 +2,24 @@
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.core.errors import ModelUnavailable
-from orchestrator.core.model import Model, ModelFolder, Processor, Runtime, Stop
+from orchestrator.core.model import Model, Processor, Runtime, Stop, Way
 from orchestrator.core.report import ModelReport
 from orchestrator.core.running import Meter
-from orchestrator.models.store import ModelStore
+from orchestrator.models.store import LEARNED, ModelStore
 from orchestrator.serving.batching.batcher import Batcher, BatchOptions
-from orchestrator.serving.batching.costs import CostTable
+from orchestrator.serving.batching.costs import CostTable, Size
 from orchestrator.serving.batching.forward import Forward
-from orchestrator.serving.batching.probes import mates_matter, measure_costs, typical_rows
+from orchestrator.serving.batching.probes import measure_costs
+from orchestrator.serving.batching.trial import Found, Trial
+from orchestrator.serving.learned import Learned, Notebook, chosen
 from orchestrator.serving.threads import in_daemon_thread
 
 _log = logging.getLogger("isthmus.node")
@@ -27,7 +28,7 @@ _FEW_ITEMS = 16
 _FEW_ROWS = 1024
 
 
-_PROBE_SECONDS = 0.5
+_PROBE_SECONDS = 0.25
 """How long the costs of a model's runs are measured before its first call."""
 
 
@@ -35,10 +36,9 @@ _PROBE_SECONDS = 0.5
 class _Warm:
     """What a model was found to be like before its first call."""
 
-    forward: Forward
+    found: Found
     report: ModelReport
     costs: CostTable | None
-    parallel: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,17 @@ class ModelPool:
             return
         warm = await in_daemon_thread(self._open, model)
         options = self._options if warm.report.batched else replace(self._options, max_batch_size=1)
-        batcher = Batcher(warm.forward, options, warm.costs, warm.parallel, self._clock)
-        loaded = _Loaded(warm.forward.processor, batcher, warm.report, warm.parallel)
+        forward, runs = warm.found.forward, warm.found.way.runs
+        batcher = Batcher(forward, options, warm.costs, runs, self._clock)
+        loaded = _Loaded(forward.processor, batcher, warm.report, runs)
         self._loaded[model.name] = loaded
         _log.info(
-            "model %s %s is warm on %s: %s, up to %d runs side by side",
+            "model %s %s is warm on %s: %s, %s",
             warm.report.name,
             warm.report.version,
             warm.report.device,
+            warm.report.graph,
             "batched" if warm.report.batched else "a row in each run",
-            warm.parallel,
         )
 
     async def run(
@@ -148,37 +149,55 @@ class ModelPool:
         self._runtime.unload(loaded.report.name)
 
     def _open(self, model: Model) -> _Warm:
-        """Load a model, see that it works, and try out how it works best."""
+        """Load a model, see that it works, and find out how it works best.
+
+        An earlier start may have found it out: then nothing else is read and tried.
+        """
         stored = self._store.open(model.name)
-        stored.verify(self._runtime.tier)
+        ways = self._runtime.ways(stored)
+        facts = (stored.version, self._runtime.device, ways, asdict(self._options))
+        notebook = Notebook(stored.path / LEARNED, facts)
+        learned = notebook.read()
+        way = chosen(learned, ways) if learned else None
+        stored.verify(self._runtime.tier, way.file if way else "")
         processor = model.processor(stored)
         self._runtime.load(model, stored)
         try:
-            return self._warm(processor, stored)
+            forward = Forward(model.name, self._runtime.open(model.name, way or ways[0]), processor)
+            processor.result(forward(processor.rows(processor.example()), Stop()))
+            if learned and way:
+                found = Found(way, forward, learned.batched)
+                costs = {(rows, length): seconds for rows, length, seconds in learned.costs}
+            else:
+                found, costs = self._try_out(model.name, processor, ways)
+                notebook.write(_noted(found, costs))
+            self._runtime.use(model.name, found.way)
+        except ModelUnavailable:
+            self._runtime.unload(model.name)
+            raise
         except Exception as error:
             self._runtime.unload(model.name)
             raise ModelUnavailable(
                 f"model {model.name!r} failed on its own example: {type(error).__name__}: {error}"
             ) from error
+        told = str(found.way)
+        report = ModelReport(model.name, stored.version, self._runtime.device, found.batched, told)
+        return _Warm(found, report, CostTable(costs) if costs else None)
 
-    def _warm(self, processor: Processor, folder: ModelFolder) -> _Warm:
-        forward = Forward(folder.name, partial(self._runtime.run, folder.name), processor)
-        processor.result(forward(processor.rows(processor.example()), Stop()))
-        parallel = self._parallel(forward)
+    def _try_out(
+        self, name: str, processor: Processor, ways: Sequence[Way]
+    ) -> tuple[Found, dict[Size, float]]:
+        """Return the best way to run a model, and what its runs cost if callers share them."""
         most = self._options.max_batch_size
-        batched = most > 1 and not mates_matter(forward)
-        costs = measure_costs(forward, most, _PROBE_SECONDS, self._clock) if batched else None
-        report = ModelReport(folder.name, folder.version, self._runtime.device, batched)
-        return _Warm(forward, report, costs, parallel)
+        found = Trial(self._runtime, name, processor, most).best(ways)
+        if not found.batched:
+            return found, {}
+        return found, measure_costs(found.forward, most, _PROBE_SECONDS, self._clock)
 
-    def _parallel(self, forward: Forward) -> int:
-        try:
-            return self._runtime.warm(
-                forward.name, forward.processor.collate(typical_rows(forward))
-            )
-        except Exception:  # it does not take made-up rows: nothing can be tried out
-            _log.warning("model %s cannot be tried out, its runs do not overlap", forward.name)
-            return 1
+
+def _noted(found: Found, costs: Mapping[Size, float]) -> Learned:
+    rows = tuple((rows, length, seconds) for (rows, length), seconds in costs.items())
+    return Learned(way=str(found.way), batched=found.batched, costs=rows)
 
 
 def _is_large(inputs: Any) -> bool:

@@ -16,7 +16,7 @@ class RuntimeKind(Protocol):
     package: str
     extra: str
 
-    def __call__(self, device: str = "", threads: int = 0) -> Runtime:
+    def __call__(self, device: str = "", threads: int = 0, graph: str = "") -> Runtime:
         """Make a runtime; nothing heavy is imported yet."""
 
 

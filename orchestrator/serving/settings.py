@@ -39,6 +39,7 @@ class NodeSettings(Section):
     log_format: Literal["text", "json"] = "text"
     device: str = ""
     threads: int = Field(default=0, ge=0)
+    graph: str = ""
     slots: int | None = Field(default=None, ge=1)
     max_in_flight: int = Field(default=512, ge=1)
     max_batch_size: int = Field(default=32, ge=1)

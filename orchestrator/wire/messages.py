@@ -204,6 +204,7 @@ def encode_report(report: NodeReport) -> pb.NodeReport:
                 version=model.version,
                 device=model.device,
                 batched=model.batched,
+                graph=model.graph,
             )
             for model in report.models
         ],
@@ -233,7 +234,9 @@ def decode_report(message: pb.NodeReport) -> NodeReport:
             ServiceReport(s.name, s.version, s.signature, s.stream, s.service_us / 1e3)
             for s in message.services
         ),
-        models=tuple(ModelReport(m.name, m.version, m.device, m.batched) for m in message.models),
+        models=tuple(
+            ModelReport(m.name, m.version, m.device, m.batched, m.graph) for m in message.models
+        ),
     )
 
 

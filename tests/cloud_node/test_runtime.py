@@ -145,10 +145,13 @@ def fails_in_a_run() -> Any:
 
 
 def test_runs_do_not_overlap(folder: StoredModel) -> None:
-    runs: list[int] = []
-    runtime = loaded(folder, lambda: torch.nn.Sequential(Layer(lambda: runs.append(1))))
-    assert runtime.warm("built", X) == 1
-    assert runs == [1]
+    (way,) = loaded(folder, lambda: torch.nn.Linear(8, 8)).ways(folder)
+    assert way.runs == 1
+
+
+def test_a_graph_is_for_edge_nodes() -> None:
+    with pytest.raises(SettingsError, match="--graph is for edge nodes"):
+        TorchRuntime("cpu", graph="int8")
 
 
 def fails() -> Any:

@@ -185,13 +185,18 @@ def test_runs_of_several_threads_get_their_own_answers(loaded: Runtime) -> None:
         np.testing.assert_allclose(found[seed], expected[seed], atol=1e-6)
 
 
-def test_a_warm_model_says_how_many_runs_may_overlap_and_answers_as_before(
+def test_every_way_that_is_offered_answers_alike_beside_the_others_and_in_use(
     fresh: Runtime, tiny: StoredModel
 ) -> None:
+    ways = fresh.ways(tiny)
+    assert all(way.runs >= 1 for way in ways)
     fresh.load(TINY, tiny)
     before = answer(fresh, rows(3))
-    assert fresh.warm("tiny", {"x": rows(4)}) >= 1
-    np.testing.assert_allclose(answer(fresh, rows(3)), before, atol=1e-6)
+    for way in ways:
+        opened = fresh.open("tiny", way)({"x": rows(3)}, Stop())["output"]
+        np.testing.assert_allclose(opened, before, atol=1e-6)
+        fresh.use("tiny", way)
+        np.testing.assert_allclose(answer(fresh, rows(3)), before, atol=1e-6)
     fresh.unload("tiny")
 
 
@@ -221,8 +226,14 @@ def test_a_damaged_form_is_model_unavailable_and_names_the_model(
             (folder / entry.path).write_bytes(b"damaged")
         (folder / "manifest.json").write_text(tiny.manifest.model_dump_json())
     runtime = MAKERS[kind](tiny)
+    damaged = store.open("tiny")
+
+    def load_and_open() -> None:
+        runtime.load(TINY, damaged)
+        runtime.open("tiny", runtime.ways(damaged)[0])
+
     with pytest.raises(ModelUnavailable, match="tiny"):
-        runtime.load(TINY, store.open("tiny"))
+        load_and_open()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnxruntime.quantization import quantize_dynamic
 
+from edge_node.providers import CPU
 from edge_node.runtime import OnnxRuntime
 from orchestrator.core.context import calling_through
 from orchestrator.core.errors import ModelUnavailable
@@ -156,20 +157,8 @@ async def test_the_last_caller_who_leaves_stops_the_run_and_frees_the_model(
         await node.aclose()
 
 
-@pytest.mark.parametrize(
-    ("threads", "cores", "runs"), [(0, 1, 1), (1, 4, 4), (2, 4, 2), (4, 4, 1), (8, 4, 1)]
-)
-def test_with_threads_given_as_many_runs_overlap_as_find_cores(
-    store: ModelStore, threads: int, cores: int, runs: int
-) -> None:
-    made = OnnxRuntime(threads=threads, cores=cores)
-    made.load(TensorModel("loop"), store.open("loop"))
-    assert made.warm("loop", batch(1)) == runs
-
-
-@pytest.mark.parametrize("side_by_side", [True, False])
-def test_the_faster_way_to_run_is_kept_and_the_other_session_dropped(
-    store: ModelStore, monkeypatch: pytest.MonkeyPatch, side_by_side: bool
+def test_only_the_session_in_use_is_kept(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions: list[weakref.ref[object]] = []
     open_session = OnnxRuntime._open
@@ -179,18 +168,29 @@ def test_the_faster_way_to_run_is_kept_and_the_other_session_dropped(
         sessions.append(weakref.ref(made.session))
         return made
 
-    def measured(narrow: Any, wide: Any, cores: int) -> bool:
-        assert narrow()["y"].tolist() == wide()["y"].tolist() == [3.0, 3.0]
-        return side_by_side
-
     monkeypatch.setattr(OnnxRuntime, "_open", opened)
-    monkeypatch.setattr("edge_node.runtime.side_by_side_is_faster", measured)
     made = OnnxRuntime(cores=4)
-    made.load(TensorModel("loop"), store.open("loop"))
-    assert made.warm("loop", batch(3)) == (4 if side_by_side else 1)
+    folder = store.open("loop")
+    made.load(TensorModel("loop"), folder)
+    one, other, *_ = made.ways(folder)
+    assert (one.runs, one.threads, other.runs, other.threads) == (4, 1, 1, 4)
+    for way in (one, other, one):
+        assert made.open("loop", way)(batch(3), Stop())["y"].tolist() == [3.0, 3.0]
+    assert len(sessions) == 2
+    made.use("loop", other)
     gc.collect()
-    assert [session() is not None for session in sessions] == [not side_by_side, side_by_side]
+    assert [session() is not None for session in sessions] == [False, True]
     assert made.run("loop", batch(5), Stop())["y"].tolist() == [5.0, 5.0]
+
+
+def test_an_accelerator_has_one_way_whatever_graphs_there_are(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, folder = OnnxRuntime(cores=4), store.open("loop")
+    assert len(made.ways(folder)) == 4
+    monkeypatch.setattr(made, "_providers", lambda: ["CUDAExecutionProvider", CPU])
+    assert [str(way) for way in made.ways(folder)] == ["full-fused, 1 run x 4 threads"]
+    assert made.device == "cuda"
 
 
 def add_linear(store: ModelStore, name: str, *, int8: bool) -> None:
@@ -279,8 +279,10 @@ def damaged(store: ModelStore) -> StoredModel:
 
 
 def test_a_file_that_is_no_graph_is_model_unavailable(store: ModelStore) -> None:
+    made, folder = OnnxRuntime(), damaged(store)
+    made.load(TensorModel("loop"), folder)
     with pytest.raises(ModelUnavailable, match="'loop': ONNX Runtime cannot load it"):
-        OnnxRuntime().load(TensorModel("loop"), damaged(store))
+        made.open("loop", made.ways(folder)[0])
 
 
 def test_a_model_without_a_form_for_the_edge_names_the_cure_and_may_say_so_to_callers(
@@ -305,6 +307,7 @@ from pathlib import Path
 for name in ("torch", "transformers"):
     sys.modules[name] = None  # whoever imports them fails
 
+from edge_node.providers import CPU
 from edge_node.runtime import OnnxRuntime
 from orchestrator.core.model import Stop
 from orchestrator.models.store import ModelStore

@@ -1,12 +1,9 @@
 """One forward run of a model: rows in, one answer a row out, in a worker thread."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from orchestrator.core.errors import ModelUnavailable
-from orchestrator.core.model import Batch, Processor, Row, Stop
-
-Run = Callable[[Batch, Stop], Batch]
-"""Computes one batch."""
+from orchestrator.core.model import Compute, Processor, Row, Stop
 
 
 class Forward:
@@ -18,7 +15,7 @@ class Forward:
         processor: Joins rows and takes batches apart.
     """
 
-    def __init__(self, name: str, run: Run, processor: Processor) -> None:
+    def __init__(self, name: str, run: Compute, processor: Processor) -> None:
         self.name = name
         self.processor = processor
         self._run = run

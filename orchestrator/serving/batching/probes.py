@@ -7,21 +7,14 @@ import numpy as np
 
 from orchestrator.core.deadline import Clock
 from orchestrator.core.model import Row, Stop
-from orchestrator.serving.batching.costs import CostTable, Size
+from orchestrator.serving.batching.costs import Size
 from orchestrator.serving.batching.forward import Forward
 
 _log = logging.getLogger("isthmus.node")
 
 _TOLERANCE = 1e-4
-_TYPICAL_ROWS = 4
 _ROWS = (1, 4, 16, 64, 256)
 _ROUNDS = 3  # the fastest of so many runs counts: what holds a run up only ever adds
-
-
-def typical_rows(forward: Forward) -> Sequence[Row]:
-    """Return a small batch of rows of medium length."""
-    lengths = forward.processor.lengths()
-    return forward.processor.probe(_TYPICAL_ROWS, lengths[len(lengths) // 2])
 
 
 def mates_matter(forward: Forward) -> bool:
@@ -70,8 +63,8 @@ def _close(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.allclose(one, other, rtol=0, atol=tolerance * size, equal_nan=True))
 
 
-def measure_costs(forward: Forward, most: int, seconds: float, clock: Clock) -> CostTable | None:
-    """Run batches of several sizes and return what they cost, or None if nothing is known.
+def measure_costs(forward: Forward, most: int, seconds: float, clock: Clock) -> dict[Size, float]:
+    """Run batches of several sizes and return the seconds that each takes, as far as it shows.
 
     Args:
         forward: The model.
@@ -97,8 +90,7 @@ def measure_costs(forward: Forward, most: int, seconds: float, clock: Clock) -> 
         example = forward.processor.rows(forward.processor.example())
         length = max(forward.processor.length(row) for row in example)
         measured[len(example), length] = _timed(forward, example, clock)
-    known = {size: took for size, took in measured.items() if took > 0}
-    return CostTable(known) if known else None
+    return {size: took for size, took in measured.items() if took > 0}
 
 
 def _timed(forward: Forward, rows: Sequence[Row], clock: Clock) -> float:

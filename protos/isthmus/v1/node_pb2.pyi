@@ -469,11 +469,14 @@ class ModelReport(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     BATCHED_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.str
     device: _builtins.str
     batched: _builtins.bool
     """callers share its runs: their answers do not depend on each other"""
+    graph: _builtins.str
+    """which graph runs and how, in words: "int8-unfused, 2 runs x 1 thread" """
     def __init__(
         self,
         *,
@@ -481,10 +484,11 @@ class ModelReport(_message.Message):
         version: _builtins.str = ...,
         device: _builtins.str = ...,
         batched: _builtins.bool = ...,
+        graph: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "device", b"device", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "device", b"device", "graph", b"graph", "name", b"name", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,5 +1,7 @@
 import asyncio
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,8 @@ import numpy as np
 import pytest
 
 from orchestrator.core.errors import InvalidInput, ModelUnavailable
-from orchestrator.core.model import Batch, Stop, TensorSpec
+from orchestrator.core.model import Batch, ModelFolder, Stop, TensorSpec, Way
+from orchestrator.core.report import ModelReport
 from orchestrator.core.running import Meter
 from orchestrator.models.store import ModelStore
 from orchestrator.models.tensor import TensorModel
@@ -217,7 +220,110 @@ async def test_as_many_runs_overlap_as_the_runtime_says(tmp_path: Path) -> None:
     await pool.aclose()
 
 
-async def test_a_model_that_cannot_be_tried_out_is_served_one_run_at_a_time(
+class Choosy(FakeRuntime):
+    """Has several ways to run its models, and notes which of them were opened."""
+
+    def __init__(self, ways: list[Way], functions: dict[str, Any]) -> None:
+        super().__init__("edge", {"doubler": total})
+        self.offered = ways
+        self.functions = functions
+        self.opened: list[Way] = []
+        self.used: Way | None = None
+
+    def ways(self, folder: ModelFolder) -> list[Way]:
+        return self.offered
+
+    def open(self, name: str, way: Way) -> Any:
+        self.opened.append(way)
+        return self.functions[way.graph]
+
+    def use(self, name: str, way: Way) -> None:
+        self.used = way
+
+
+FULL, SMALL = Way("full", 1, 1, 1e-4), Way("small", 2, 1, 0.1)
+
+
+def slow(batch: Batch, stop: Stop) -> Batch:
+    end = time.process_time() + 0.002
+    while time.process_time() < end:
+        pass
+    return total(batch, stop)
+
+
+def choosy(tmp_path: Path, functions: dict[str, Any]) -> tuple[ModelPool, Choosy]:
+    if not (tmp_path / "doubler").exists():
+        fake_model(tmp_path, "doubler", [X], [Y])
+    runtime = Choosy([FULL, SMALL], functions)
+    return ModelPool(ModelStore(tmp_path), runtime), runtime
+
+
+async def test_the_cheapest_way_is_used_reported_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "isthmus.node")
+    pool, runtime = choosy(tmp_path, {"full": slow, "small": total})
+    await pool.load(doubler)
+    (report,) = pool.reports
+    assert (report.graph, report.batched) == ("small, 2 runs x 1 thread", True)
+    assert (runtime.used, pool.parallelism) == (SMALL, 2)
+    assert "is warm on fake: small, 2 runs x 1 thread, batched" in caplog.text
+    await pool.aclose()
+
+
+async def test_the_next_start_knows_what_the_first_found_out(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    def counted(batch: Batch, stop: Stop) -> Batch:
+        runs.append(len(batch["x"]))
+        return quantised(batch, stop)
+
+    reports: list[ModelReport] = []
+    for opened in ([FULL, SMALL], [SMALL]):
+        runs.clear()
+        pool, runtime = choosy(tmp_path, {"full": slow, "small": counted})
+        runtime.offered = [FULL, replace(SMALL, tolerance=0.5)]
+        await pool.load(doubler)
+        assert list(dict.fromkeys(way.graph for way in runtime.opened)) == [
+            way.graph for way in opened
+        ]
+        reports += pool.reports
+        assert await together(pool, 2) == pytest.approx([0.6, 2.6])
+        await pool.aclose()
+    assert runs == [1, 1, 1]  # the second time its example, then each caller's row by itself
+    assert reports[0] == reports[1]
+    assert not reports[1].batched
+
+
+async def test_what_holds_for_other_settings_or_another_model_is_found_out_anew(
+    tmp_path: Path,
+) -> None:
+    pool, _ = choosy(tmp_path, {"full": slow, "small": total})
+    await pool.load(doubler)
+    await pool.aclose()
+    pool, runtime = choosy(tmp_path, {"full": slow, "small": total})
+    runtime.offered = [FULL, replace(SMALL, runs=3)]
+    await pool.load(doubler)
+    assert runtime.opened[0] == FULL
+    await pool.aclose()
+    fake_model(tmp_path, "doubler", [X, TensorSpec("z", "int64", ("batch",))], [Y])
+    pool, runtime = choosy(tmp_path, {"full": slow, "small": total})
+    await pool.load(doubler)
+    assert runtime.opened[0] == FULL
+    await pool.aclose()
+
+
+async def test_what_is_known_is_no_excuse_for_a_damaged_file(tmp_path: Path) -> None:
+    pool, _ = choosy(tmp_path, {"full": slow, "small": total})
+    await pool.load(doubler)
+    await pool.aclose()
+    (tmp_path / "doubler" / "fake.txt").write_text("spoilt\n")
+    pool, _ = choosy(tmp_path, {"full": slow, "small": total})
+    with pytest.raises(ModelUnavailable, match=r"fake\.txt differs from the manifest"):
+        await pool.load(doubler)
+
+
+async def test_a_model_that_cannot_be_tried_out_is_served_in_its_first_way(
     tmp_path: Path,
 ) -> None:
     def particular(batch: Batch, stop: Stop) -> Batch:
@@ -225,15 +331,9 @@ async def test_a_model_that_cannot_be_tried_out_is_served_one_run_at_a_time(
             raise ValueError("whole numbers only")
         return total(batch, stop)
 
-    class Trying(FakeRuntime):
-        def warm(self, name: str, batch: Batch) -> int:
-            self.run(name, batch, Stop())
-            return 4
-
-    fake_model(tmp_path, "doubler", [X], [Y])
-    pool = ModelPool(ModelStore(tmp_path), Trying("edge", {"doubler": particular}))
+    pool, runtime = choosy(tmp_path, {"full": particular, "small": total})
     await pool.load(doubler)
-    assert pool.parallelism == 1
+    assert (runtime.used, pool.parallelism) == (FULL, 1)
     answer = await pool.run(doubler, {"x": np.ones((5, 2), np.float32)}, Meter())
     assert answer["y"].tolist() == [2] * 5
     await pool.aclose()

@@ -59,9 +59,9 @@ reports = st.builds(
     services=st.lists(
         st.builds(ServiceReport, names, names, names, st.booleans(), whole), max_size=3
     ).map(tuple),
-    models=st.lists(st.builds(ModelReport, names, names, names, st.booleans()), max_size=3).map(
-        tuple
-    ),
+    models=st.lists(
+        st.builds(ModelReport, names, names, names, st.booleans(), names), max_size=3
+    ).map(tuple),
 )
 
 
