@@ -1,6 +1,5 @@
 """The command line that both daemons share."""
 
-import asyncio
 import json
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from orchestrator.core.errors import OrchestratorError, SettingsError
 from orchestrator.core.report import NodeReport, ServiceReport
 from orchestrator.serving.daemon import check_node, serve
 from orchestrator.serving.logs import set_up_logging
+from orchestrator.serving.loops import run_on_loop
 from orchestrator.serving.runtimes import RuntimeKind
 from orchestrator.serving.settings import PREFIX, NodeSettings
 from orchestrator.settings import load
@@ -115,9 +115,9 @@ def command(
     set_up_logging(settings.log_level, settings.log_format)
     runtime = daemon.runtime(settings.device, settings.threads, settings.graph)
     if not check:
-        asyncio.run(serve(daemon.tier, settings, runtime))
+        run_on_loop(serve(daemon.tier, settings, runtime))
         return
-    report = asyncio.run(check_node(daemon.tier, settings, runtime))
+    report = run_on_loop(check_node(daemon.tier, settings, runtime))
     print(_as_json(report) if as_json else _in_words(report))
 
 

@@ -16,6 +16,7 @@ from orchestrator.core.running import process_on
 from orchestrator.models.store import ModelStore
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.logs import log_lost_exceptions
+from orchestrator.serving.loops import name_of
 from orchestrator.serving.node import Node
 from orchestrator.serving.operator import OperatorPage
 from orchestrator.serving.server import Server
@@ -56,6 +57,7 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
     async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
         server = Server(node, settings.binding(), settings.max_call_mib * 2**20)
         await server.start()
+        _log.info("node %s runs on the loop of %s", node.name, name_of(asyncio.get_running_loop()))
         stack.push_async_callback(server.stop, _CUT_SECONDS)
         stack.push_async_callback(node.end_reports)
         watchdog = Watchdog(node)
