@@ -90,6 +90,23 @@ def command(
         str | None, typer.Option(help="Edge: the graph to run, such as full or int8-unfused.")
     ] = None,
     max_batch_size: Annotated[int | None, typer.Option(help="The most rows in a run.")] = None,
+    max_delay_ms: Annotated[
+        float | None, typer.Option(help="How long an idle model may wait for more rows.")
+    ] = None,
+    shape_aware: Annotated[
+        bool | None,
+        typer.Option(
+            "--shape-aware/--no-shape-aware",
+            metavar=_FLAG,
+            help="Rows of like length run together.",
+        ),
+    ] = None,
+    memory_aware: Annotated[
+        bool | None,
+        typer.Option(
+            "--memory-aware/--no-memory-aware", metavar=_FLAG, help="Remember what did not fit."
+        ),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     check: Annotated[

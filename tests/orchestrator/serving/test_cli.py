@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloud_node.settings import CloudSettings
+from edge_node.runtime import OnnxRuntime
 from edge_node.settings import EdgeSettings
+from orchestrator.core.report import NodeReport
+from orchestrator.serving.batching.batcher import BatchOptions
+from orchestrator.serving.cli import run_daemon
 from orchestrator.serving.settings import NodeSettings
+from policies.facts import Clearance, Level
 
 if TYPE_CHECKING:
     from tests.conftest import Certificates
@@ -220,6 +225,8 @@ def test_certificates_open_the_address_without_the_word(
         (["--log-level", "loud"], "log_level"),
         (["--metrics-port", "70000"], "metrics_port"),
         (["--max-batch-size", "0"], "max_batch_size"),
+        (["--max-delay-ms", "-1"], "max_delay_ms"),
+        (["--graph", "int4"], "there is no graph 'int4': choose from full, "),
         (["--name", ""], "--name is empty: give a name, or leave it out"),
         (["--config", "nowhere.yaml"], "there is no settings file nowhere.yaml"),
     ],
@@ -228,6 +235,26 @@ def test_a_wrong_flag_is_told_in_one_line_and_ends_with_2(
     flags: list[str], said: str, node: Command
 ) -> None:
     failed(node("--app", "plain", "--check", *flags), 2, said)
+
+
+def test_how_a_model_runs_and_batches_is_what_the_flags_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[NodeSettings] = []
+
+    async def check(tier: str, settings: NodeSettings, runtime: object) -> NodeReport:
+        seen.append(settings)
+        return NodeReport("n", "edge", "ready", Clearance(Level.SECRET))
+
+    monkeypatch.setattr("orchestrator.serving.cli.check_node", check)
+    flags = ["--max-batch-size", "5", "--max-delay-ms", "2.5", "--graph", "full-fused"]
+    for more in ([], ["--no-shape-aware", "--no-memory-aware"]):
+        monkeypatch.setattr(sys, "argv", ["edge-node", "--check", *flags, *more])
+        with pytest.raises(SystemExit):
+            run_daemon("edge", EdgeSettings, OnnxRuntime)
+    made = [(settings.graph, settings.options("edge").batching) for settings in seen]
+    aware, blind = (BatchOptions(5, 2.5, shape, shape) for shape in (True, False))
+    assert made == [("full-fused", aware), ("full-fused", blind)]
 
 
 def test_a_port_that_cannot_be_is_refused(node: Command) -> None:
