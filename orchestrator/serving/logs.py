@@ -1,14 +1,13 @@
 """Log lines of a daemon: for people, or one JSON object a line for programs."""
 
 import asyncio
+import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from orchestrator.serving.failures import frames_of
-
-if TYPE_CHECKING:
-    from structlog.types import EventDict
 
 Format = Literal["text", "json"]
 
@@ -20,28 +19,36 @@ def set_up_logging(level: str, form: Format) -> None:
         level: The least level that is shown, such as "info".
         form: "text" for people, "json" for programs.
     """
-    import structlog
-    from structlog.types import Processor
-
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _without_words,
-    ]
-    last: Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    if form == "json":
-        last = structlog.processors.JSONRenderer()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
-        )
-    )
+    handler.setFormatter(_Lines(form))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+class _Lines(logging.Formatter):
+    """One line a record. Of an exception its class and frames: its words may hold payloads."""
+
+    def __init__(self, form: Format) -> None:
+        super().__init__()
+        self._form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        said: dict[str, Any] = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
+        error = record.exc_info[1] if record.exc_info else None
+        if error:
+            said["exception"] = f"{type(error).__name__} at {frames_of(error)}"
+        if self._form == "json":
+            return json.dumps(said)
+        told = "{timestamp} [{level:8}] {event} [{logger}]".format_map(said)
+        return f"{told} exception={said['exception']}" if error else told
 
 
 def log_lost_exceptions(loop: asyncio.AbstractEventLoop) -> None:
@@ -54,12 +61,3 @@ def log_lost_exceptions(loop: asyncio.AbstractEventLoop) -> None:
         logging.getLogger("isthmus.node").error("%s: %s", context["message"], where)
 
     loop.set_exception_handler(log)
-
-
-def _without_words(logger: object, method: str, event: "EventDict") -> "EventDict":
-    """Keep an exception's class and frames: its message and its locals may hold payloads."""
-    found = event.pop("exc_info", None)
-    error = found[1] if isinstance(found, tuple) else found
-    if isinstance(error, BaseException):
-        event["exception"] = f"{type(error).__name__} at {frames_of(error)}"
-    return event
