@@ -1,6 +1,7 @@
 """The daemon: one node, its server, its operator's page, and its life between two signals."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Coroutine
@@ -18,7 +19,6 @@ from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.logs import log_lost_exceptions
 from orchestrator.serving.loops import name_of
 from orchestrator.serving.node import Node
-from orchestrator.serving.operator import OperatorPage
 from orchestrator.serving.server import Server
 from orchestrator.serving.settings import NodeSettings
 from orchestrator.serving.watchdog import Watchdog
@@ -62,18 +62,28 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
         stack.push_async_callback(node.end_reports)
         watchdog = Watchdog(node)
         if settings.metrics_port is not None:
+            from orchestrator.serving.operator import OperatorPage
+
             page = OperatorPage(node, watchdog, settings.host, settings.metrics_port)
             page.start()
             stack.callback(page.stop)
         stack.enter_context(process_on(node))
         if not await _unless(stopping, _start(app, node, stack)):
             return
+        _collect_garbage_again()
         watching = asyncio.create_task(watchdog.run())
         stack.callback(watching.cancel)
         await stopping.wait()
         stopping.clear()
         await _unless(stopping, node.drain(settings.lame_duck_seconds, settings.drain_seconds))
         _log.info("node %s ends", node.name)
+
+
+def _collect_garbage_again() -> None:
+    """Turn the collector on, if it was off while the node started, and pass over what is there."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from orchestrator.serving.batching.forward import Forward
 from orchestrator.serving.batching.probes import measure_costs
 from orchestrator.serving.batching.trial import Found, Trial
 from orchestrator.serving.learned import Learned, Notebook, chosen
-from orchestrator.serving.threads import in_daemon_thread
+from orchestrator.serving.threads import DaemonThreads, in_daemon_thread
 
 _log = logging.getLogger("isthmus.node")
 
@@ -160,10 +160,11 @@ class ModelPool:
         learned = notebook.read()
         way = chosen(learned, ways) if learned else None
         stored.verify(self._runtime.tier, way.file if way else "")
-        processor = model.processor(stored)
         self._runtime.load(model, stored)
         try:
-            forward = Forward(model.name, self._runtime.open(model.name, way or ways[0]), processor)
+            preparing = DaemonThreads("isthmus-load").submit(model.processor, stored)
+            compute = self._runtime.open(model.name, way or ways[0])
+            forward = Forward(model.name, compute, processor := preparing.result())
             processor.result(forward(processor.rows(processor.example()), Stop()))
             if learned and way:
                 found = Found(way, forward, learned.batched)

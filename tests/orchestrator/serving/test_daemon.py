@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from orchestrator.core.errors import ModelUnavailable, SettingsError
-from orchestrator.serving.daemon import check_node
+from orchestrator.serving.daemon import _collect_garbage_again, check_node
 from orchestrator.serving.settings import NodeSettings
 from orchestrator.testing import FakeRuntime, free_port
 from protos.isthmus.v1 import node_pb2 as pb
@@ -217,3 +218,17 @@ async def test_a_daemon_can_be_ended_while_it_starts(app: str, tmp_path: Path) -
         await running.until(running.listening)
         running.process.send_signal(signal.SIGTERM)
         assert await running.ended(8) == 0
+
+
+def test_the_collector_that_was_off_while_the_node_started_comes_back_on() -> None:
+    frozen = gc.get_freeze_count()
+    _collect_garbage_again()
+    assert gc.get_freeze_count() == frozen  # it was on: nothing to do
+    gc.disable()
+    try:
+        _collect_garbage_again()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.enable()
+        gc.unfreeze()
