@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from orchestrator.serving.batching.costs import CostTable
 from orchestrator.serving.batching.waiting import Entry
 
-_WORTH = 0.015
-"""A batch grows only if each second of work done apart gets cheaper by this part."""
+_NEARLY = 1.03
+"""The smallest batch is taken that costs at most so many times what the cheapest does: the rows
+of a large one all wait for its end, and what it would save is within what is known of costs."""
 
 _HOPELESS = 1.1
 """It is not tried further once it is so much dearer than the best: the rest is longer still."""
@@ -37,10 +38,10 @@ def group(
     """Return the rows to run with the first, itself in front.
 
     Rows are added one by one; of all these batches that one is taken which costs the least for
-    each second that its rows would cost apart. A row that would make the batch too late for
-    anyone in it, or too large, is passed over. On mixed lengths this leaves the padding out
-    that costs more than sharing a run saves; where a run costs the same for any number of rows,
-    as on a large accelerator, it fills the batch.
+    each second that its rows would cost apart, or a smaller one that costs hardly more. A row
+    that would make the batch too late for anyone in it, or too large, is passed over. On mixed
+    lengths this leaves the padding out that costs more than sharing a run saves; where a run
+    costs the same for any number of rows, as on a large accelerator, it fills the batch.
 
     Args:
         first: The row that is in the batch whatever it costs.
@@ -52,7 +53,7 @@ def group(
     batch, longest = [first], first.length
     apart = costs.cost(1, longest) if costs else 0.0
     left = _time_left(first)
-    best, size = 1.0, 1
+    ratios = [1.0]
     for entry in others:
         if len(batch) == limits.rows:
             break
@@ -66,16 +67,23 @@ def group(
                 continue
             left = time
             apart += costs.cost(1, entry.length)
-            ratio = together / apart
-            if ratio < best * (1 - _WORTH):
-                best, size = ratio, count
-            elif ratio > best * _HOPELESS:
+            ratios.append(together / apart)
+            if ratios[-1] > min(ratios) * _HOPELESS:
                 break
-        else:
-            size = count
         batch.append(entry)
         longest = length
-    return batch[: math.ceil(size * stretch)]
+    if costs is None:
+        return batch
+    return batch[: math.ceil(_size(ratios) * stretch)]
+
+
+def _size(ratios: list[float]) -> int:
+    """Return how many rows to take, by what batches of one, two, three ... rows cost."""
+    best = min(ratios)
+    cheapest = ratios.index(best) + 1
+    small = next(count for count, ratio in enumerate(ratios, 1) if ratio <= best * _NEARLY)
+    # What is left over must make another such batch: alone it would be dear.
+    return small if cheapest - small >= small else cheapest
 
 
 def _time_left(entry: Entry) -> float:
