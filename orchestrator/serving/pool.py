@@ -28,8 +28,8 @@ _FEW_ITEMS = 16
 _FEW_ROWS = 1024
 
 
-_PROBE_SECONDS = 0.25
-"""How long the costs of a model's runs are measured before its first call."""
+_PROBE_SECONDS = 0.5
+"""How long the costs of a model's runs are measured at its first start on a machine."""
 
 
 @dataclass(frozen=True, slots=True)
