@@ -236,6 +236,12 @@ def test_a_real_model_is_added_listed_verified_and_not_added_twice(
     assert verified.returncode == 0
     again = isthmus("models", "add", "minilm", "--from", source, "--models", "shelf")
     failed(again, 2, "model 'minilm' is in shelf already: use --replace")
+    too_strict = ("models", "quantise", "minilm", "--models", "shelf", "--tolerance", "0.001")
+    failed(isthmus(*too_strict), 1, "the model stays in full precision")
+    quantised = isthmus("models", "quantise", "minilm", "--models", "shelf", "--json")
+    (row,) = json.loads(quantised.stdout)
+    assert [graph.partition(" ")[0] for graph in row["graphs"]] == ["int8"]
+    assert json.loads(isthmus("models", "list", "--models", "shelf", "--json").stdout) == [row]
     with (tmp_path / "shelf/minilm/torch/model.safetensors").open("r+b") as file:
         file.seek(100_000)
         file.write(b"damage")
