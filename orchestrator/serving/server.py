@@ -14,6 +14,7 @@ from grpc_health.v1.health import aio as health
 from orchestrator.core.errors import SettingsError
 from orchestrator.serving.node import Node
 from orchestrator.serving.servicer import NodeServicer
+from orchestrator.wire.connection import NODE_OPTIONS
 from orchestrator.wire.frames import SESSION
 from orchestrator.wire.guard import MAX_CALL_BYTES
 from orchestrator.wire.security import TlsFiles, is_local, join_address, server_credentials
@@ -23,16 +24,6 @@ from protos.isthmus.v1.node_pb2_grpc import add_NodeServicer_to_server
 _log = logging.getLogger("isthmus.node")
 
 SERVICE = "isthmus.v1.Node"
-
-# Two daemons on one port would share its calls unless told not to; a limit on streams keeps
-# a flood of resets cheap; callers ping every ten seconds.
-_OPTIONS: list[tuple[str, int]] = [
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_concurrent_streams", 2048),
-    ("grpc.server_handshake_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +96,7 @@ class Server:
     def __init__(self, node: Node, binding: Binding, max_bytes: int = MAX_CALL_BYTES) -> None:
         self._node = node
         self._binding = binding
-        options = [*_OPTIONS, *message_limits(max_bytes)]
+        options = [*NODE_OPTIONS, *message_limits(max_bytes)]
         self._server = grpc.aio.server(interceptors=[_Reading()], options=options)
         self._health = health.HealthServicer()
         self._servicer = NodeServicer(node, max_bytes)

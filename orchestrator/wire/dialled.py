@@ -1,16 +1,16 @@
-"""The channel over a session that this side dials: the usual way to a node."""
+"""The channel over a session, whichever side has dialled it: the usual way to a node."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import grpc
 
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.report import NodeReport
-from orchestrator.wire.frames import SESSION
+from orchestrator.wire.connection import CONNECT_SECONDS
 from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
+from orchestrator.wire.link import Link
 from orchestrator.wire.session import Session
-from orchestrator.wire.unary import CONNECT_SECONDS, UnaryChannel, longest_message
+from orchestrator.wire.unary import UnaryChannel, longest_message
 from policies.facts import Clearance
 
 
@@ -25,6 +25,7 @@ class SessionChannel:
         credentials: TLS; None is plaintext.
         identity: The name its certificate must bear, if not the host of the address.
         max_bytes: The most that one call may carry.
+        link: Opens sessions and tells how the node is; by default single RPCs to the address.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class SessionChannel:
         credentials: grpc.ChannelCredentials | None = None,
         identity: str = "",
         max_bytes: int = MAX_CALL_BYTES,
+        link: Link | None = None,
     ) -> None:
         self._address = address
         self._clearance = clearance
         self._max_bytes = max_bytes
-        self._plain = UnaryChannel(address, clearance, credentials, identity, max_bytes)
+        self._link = link or UnaryChannel(address, clearance, credentials, identity, max_bytes)
         self._session: Session | None = None
 
     async def send(self, call: Call) -> Reply:
@@ -51,22 +53,20 @@ class SessionChannel:
 
     async def describe(self) -> NodeReport:
         """Ask the node what it is and how busy."""
-        return await self._plain.describe()
+        return await self._link.describe()
 
     def watch(self, interval: float) -> AsyncGenerator[NodeReport, None]:
         """Follow the node's reports."""
-        return self._plain.watch(interval)
+        return self._link.watch(interval)
 
     async def aclose(self) -> None:
         """Close the channel; calls in flight end with EndpointUnavailable."""
         if self._session is not None:
             await self._session.aclose()
-        await self._plain.aclose()
+        await self._link.aclose()
 
     async def _open(self, seconds: float) -> Session:
-        channel = await self._plain.connected(seconds)
+        opened = await self._link.opener(seconds)
         if self._session is None or self._session.ended:  # another call may have been faster
-            # The messages are written and read by hand: protobuf would copy each one twice more.
-            stream: Any = channel.stream_stream(SESSION)()
-            self._session = Session(stream, self._address, longest_message(self._max_bytes))
+            self._session = Session(opened(), self._address, longest_message(self._max_bytes))
         return self._session

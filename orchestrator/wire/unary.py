@@ -1,7 +1,7 @@
 """The channel over plain gRPC: one RPC a call, the face that any gRPC tool can use."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,12 @@ import grpc
 from orchestrator.core.call import Call, Chunks, Reply, Timings
 from orchestrator.core.errors import EndpointUnavailable, WireError
 from orchestrator.core.report import NodeReport
+from orchestrator.wire.connection import CLIENT_OPTIONS, CONNECT_SECONDS, Connection
+from orchestrator.wire.frames import SESSION
 from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
 from orchestrator.wire.messages import decode_payload, decode_report, decode_timings, encode_call
 from orchestrator.wire.payloads import unpack
+from orchestrator.wire.session import MessageStream
 from orchestrator.wire.status import error_of
 from policies.facts import Clearance
 from protos.isthmus.v1 import node_pb2 as pb
@@ -21,24 +24,7 @@ from protos.isthmus.v1.node_pb2_grpc import NodeStub
 if TYPE_CHECKING:
     from protos.isthmus.v1.node_pb2_grpc import NodeAsyncStub  # known to type checkers alone
 
-CONNECT_SECONDS = 2.0
-"""How long a call waits for a connection before it goes elsewhere."""
-
 _DESCRIBE_SECONDS = 2.0
-
-# A frozen peer is found by `ping_timeout_ms`, a lost network by the keepalive; short backoffs
-# make a healed connection come back soon. Retries are ours, so that they obey the Decision.
-_OPTIONS: list[tuple[str, int | str]] = [
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.enable_retries", 0),
-]
 
 
 def longest_message(max_bytes: int) -> int:
@@ -73,12 +59,11 @@ class UnaryChannel:
     ) -> None:
         self._address = address
         self._clearance = clearance
-        self._credentials = credentials
-        self._options = [*_OPTIONS, *message_limits(max_bytes)]
+        options = [*CLIENT_OPTIONS, *message_limits(max_bytes)]
         if identity:
-            self._options.append(("grpc.ssl_target_name_override", identity))
+            options.append(("grpc.ssl_target_name_override", identity))
+        self._connection = Connection(address, credentials, options)
         self._max_bytes = max_bytes
-        self._channel: grpc.aio.Channel | None = None
         self._stub: NodeAsyncStub | None = None
 
     async def send(self, call: Call) -> Reply:
@@ -129,8 +114,7 @@ class UnaryChannel:
 
     async def aclose(self) -> None:
         """Close the channel; calls in flight end with EndpointUnavailable."""
-        if self._channel is not None:
-            await self._channel.close()
+        await self._connection.aclose()
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -140,50 +124,24 @@ class UnaryChannel:
         except grpc.aio.AioRpcError as failure:
             raise error_of(failure, self._address) from None
         except asyncio.CancelledError:
-            if not _is_cancelled():  # the channel was closed under the RPC
+            if not is_cancelled():  # the channel was closed under the RPC
                 raise EndpointUnavailable(f"{self._address} was closed", sent=True) from None
             raise
 
+    async def opener(self, seconds: float) -> Callable[[], MessageStream]:
+        """Return what opens the stream of a session; see `Link.opener`."""
+        channel = await self._connection.ready(seconds)
+        # The messages are written and read by hand: protobuf would copy each one twice more.
+        opener: Callable[[], MessageStream] = channel.stream_stream(SESSION)  # type: ignore[assignment]
+        return opener
+
     async def _connected(self, seconds: float) -> "NodeAsyncStub":
-        channel = await self.connected(seconds)
+        channel = await self._connection.ready(seconds)
         self._stub = self._stub or NodeStub(channel)
         return self._stub
 
-    async def connected(self, seconds: float) -> grpc.aio.Channel:
-        """Return the channel once it is connected, so that a failure before is known as such.
 
-        Raises:
-            EndpointUnavailable: There is none in time; nothing was sent.
-        """
-        # Not in the constructor: a gRPC channel belongs to the loop it is made on.
-        channel = self._channel = self._channel or self._open()
-        try:
-            async with asyncio.timeout(seconds):
-                state = channel.get_state(try_to_connect=True)
-                while state is not grpc.ChannelConnectivity.READY:
-                    if state is grpc.ChannelConnectivity.SHUTDOWN:
-                        raise EndpointUnavailable(f"the channel to {self._address} is closed")
-                    await channel.wait_for_state_change(state)
-                    state = channel.get_state(try_to_connect=True)
-        except TimeoutError:
-            raise EndpointUnavailable(
-                f"no connection to {self._address}: is the node running there, and do both sides "
-                f"agree on TLS? This side uses {self._security}"
-            ) from None
-        return channel
-
-    @property
-    def _security(self) -> str:
-        if self._credentials is None:
-            return "plaintext"
-        return "TLS: does each side trust the other's certificate (ca, cert, identity)?"
-
-    def _open(self) -> grpc.aio.Channel:
-        if self._credentials is None:
-            return grpc.aio.insecure_channel(self._address, self._options)
-        return grpc.aio.secure_channel(self._address, self._credentials, self._options)
-
-
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Say whether the running task itself is cancelled, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -16,6 +16,7 @@ WITHOUT_TESTS = {
     "edge_node.__main__",
     "cloud_node.__main__",
     "orchestrator.wire.channel",
+    "orchestrator.wire.link",
     "orchestrator.core.report",
     "policies.base",
     "protos.generate",
