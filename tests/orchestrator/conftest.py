@@ -1,8 +1,9 @@
-"""One stream of messages in memory, which the tests of both ends of a session share."""
+"""What many tests share: a stream of messages in memory, and a loop on which time jumps."""
 
 import asyncio
+import selectors
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import grpc
@@ -192,3 +193,39 @@ class Link:
 def new_link() -> type[Link]:
     """Make streams in memory."""
     return Link
+
+
+class _Jump(selectors.DefaultSelector):
+    """Instead of waiting it turns the loop's clock."""
+
+    now = 1000.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    """A loop on which waiting takes no time: its clock jumps to whatever comes next."""
+
+    def __init__(self) -> None:
+        self.jump = _Jump()
+        super().__init__(self.jump)
+
+    def time(self) -> float:
+        return self.jump.now
+
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass as if the loop were blocked."""
+        self.jump.now += seconds
+
+
+@pytest.fixture
+def fast() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Runs a coroutine on a loop on which waiting takes no time."""
+
+    def run(work: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=FastLoop) as runner:
+            return runner.run(work)
+
+    return run

@@ -1,7 +1,6 @@
 import asyncio
 import inspect
-import selectors
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,42 +15,6 @@ from policies.facts import PUBLIC, Clearance, Label, Level, Placement, Tier
 
 SECRET = Clearance(Level.SECRET)
 BOTH_TIERS = Placement("edge", "overflow")
-
-
-class _Jump(selectors.DefaultSelector):
-    """Instead of waiting it turns the loop's clock."""
-
-    now = 1000.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
-class FastLoop(asyncio.SelectorEventLoop):
-    """A loop on which waiting takes no time: its clock jumps to whatever comes next."""
-
-    def __init__(self) -> None:
-        self.jump = _Jump()
-        super().__init__(self.jump)
-
-    def time(self) -> float:
-        return self.jump.now
-
-    def stand_still(self, seconds: float) -> None:
-        """Let time pass as if the loop were blocked."""
-        self.jump.now += seconds
-
-
-@pytest.fixture
-def fast() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Runs a coroutine on a loop on which waiting takes no time."""
-
-    def run(work: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=FastLoop) as runner:
-            return runner.run(work)
-
-    return run
 
 
 @dataclass
