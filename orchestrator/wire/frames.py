@@ -15,11 +15,14 @@ Buffer = bytes | memoryview
 """Bytes to send as they are; a large array is copied once, into its message."""
 
 SESSION = "/isthmus.v1.Node/Session"
-"""The method that carries them."""
+ATTACH = "/isthmus.v1.Orchestrator/Attach"
+"""The methods that carry them: dialled by the caller, and by the node."""
 
 _HEADER = struct.Struct("<IBQ")
 
 HEADER_BYTES = _HEADER.size
+
+_KIND_BYTE = 4  # where a header says its kind
 
 MESSAGE_BYTES = 1024 * 1024
 """The most that a message may have: small frames and a part take little more than half."""
@@ -50,6 +53,7 @@ class Kind(IntEnum):
     CANCEL = 7  # the caller has left
     CREDIT = 8  # the bytes of chunks that the caller has read
     PART = 9  # a piece of the body of the next frame of that call; empty: the body was given up
+    REPORT = 10  # NodeReport of an attached node, or a caller's question for one; see `report_in`
 
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -113,6 +117,30 @@ def _start_of(message: bytes) -> int:
     if message[:1] != _FIELD or place + 1 + length != len(message):
         raise WireError("a message is no SessionMessage")
     return place + 1
+
+
+def encode_report_message(number: int, body: bytes = b"") -> bytes:
+    """Return a REPORT frame as the message of its own that it always is."""
+    return encode_message([encode_frame(Kind.REPORT, number, body)])
+
+
+def report_in(message: bytes) -> tuple[int, bytes] | None:
+    """Return number and body of a REPORT frame.
+
+    Returns:
+        None for a message of other frames.
+
+    Raises:
+        WireError: The bytes are no message, the frame is not alone, or it is too long.
+    """
+    place = _start_of(message)
+    start = place + HEADER_BYTES
+    if start > len(message) or message[place + _KIND_BYTE] != Kind.REPORT:
+        return None
+    length, _, number = _HEADER.unpack_from(message, place)
+    if len(message) != start + length or len(message) > MESSAGE_BYTES:
+        raise WireError("a report is no message of its own")
+    return number, message[start:]
 
 
 class Assembler:

@@ -362,6 +362,9 @@ class SessionMessage(_message.Message):
        5 END     timings, ends the stream           6 ERROR  google.rpc.Status, ends either
        7 CANCEL  the caller has left                8 CREDIT bytes of chunks it has read (4 bytes)
        9 PART    a piece of the body of the next frame of that call, for large bodies
+      10 REPORT  of an attached node, always a message of its own. From the node: a NodeReport, at once,
+                 on every change of state, and every half second, with number 0; from the caller: an
+                 empty body asks for one now, and the answer bears the same number
     A node sends at most 1 MiB of chunks of a stream for which it has no credit. A message has at most
     1 MiB of frames. A caller that closes its side of the session has left: what still runs is cancelled.
 
@@ -568,3 +571,62 @@ class NodeReport(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeReport: _TypeAlias = NodeReport  # noqa: Y015
+
+@_typing.final
+class ListNodesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNodesRequest: _TypeAlias = ListNodesRequest  # noqa: Y015
+
+@_typing.final
+class ListNodesReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Entry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        REPORT_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """in the orchestrator's settings"""
+        @_builtins.property
+        def report(self) -> Global___NodeReport:
+            """the last one; absent unless the node is attached now"""
+
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            report: Global___NodeReport | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "report", b"report"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListNodesReply.Entry]: ...
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___ListNodesReply.Entry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNodesReply: _TypeAlias = ListNodesReply  # noqa: Y015

@@ -272,3 +272,128 @@ class Node(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class OrchestratorStub(object):
+    """What an orchestrator serves on the address it listens on.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Attach = channel.stream_stream(
+                '/isthmus.v1.Orchestrator/Attach',
+                request_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.SerializeToString,
+                response_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.FromString,
+                _registered_method=True)
+        self.ListNodes = channel.unary_unary(
+                '/isthmus.v1.Orchestrator/ListNodes',
+                request_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.ListNodesRequest.SerializeToString,
+                response_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.ListNodesReply.FromString,
+                _registered_method=True)
+
+
+class OrchestratorServicer(object):
+    """What an orchestrator serves on the address it listens on.
+    """
+
+    def Attach(self, request_iterator, context):
+        """Attaches a node that cannot be dialled: a session whose stream the node opens. All else is as in
+        Node.Session: the orchestrator is the caller and numbers the calls, the node answers. Which node
+        it is, its certificate tells. The first message of the node is a REPORT, and the orchestrator
+        answers with the initial metadata "isthmus-attached: yes" if it accepts the node. A node that
+        attaches again takes the place of its older stream, which ends with ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNodes(self, request, context):
+        """Says which nodes may attach, and how those are that have. With TLS only whoever shows the
+        orchestrator's own certificate may ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_OrchestratorServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Attach': grpc.stream_stream_rpc_method_handler(
+                    servicer.Attach,
+                    request_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.FromString,
+                    response_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.SerializeToString,
+            ),
+            'ListNodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNodes,
+                    request_deserializer=protos_dot_isthmus_dot_v1_dot_node__pb2.ListNodesRequest.FromString,
+                    response_serializer=protos_dot_isthmus_dot_v1_dot_node__pb2.ListNodesReply.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'isthmus.v1.Orchestrator', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('isthmus.v1.Orchestrator', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Orchestrator(object):
+    """What an orchestrator serves on the address it listens on.
+    """
+
+    @staticmethod
+    def Attach(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/isthmus.v1.Orchestrator/Attach',
+            protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.SerializeToString,
+            protos_dot_isthmus_dot_v1_dot_node__pb2.SessionMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.Orchestrator/ListNodes',
+            protos_dot_isthmus_dot_v1_dot_node__pb2.ListNodesRequest.SerializeToString,
+            protos_dot_isthmus_dot_v1_dot_node__pb2.ListNodesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

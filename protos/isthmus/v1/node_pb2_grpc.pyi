@@ -98,3 +98,67 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         """Carries many numbered calls over one stream; what frames are stands at SessionMessage."""
 
 def add_NodeServicer_to_server(servicer: NodeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class OrchestratorStub:
+    """What an orchestrator serves on the address it listens on."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> OrchestratorAsyncStub: ...
+    Attach: _grpc.StreamStreamMultiCallable[_node_pb2.SessionMessage, _node_pb2.SessionMessage]
+    """Attaches a node that cannot be dialled: a session whose stream the node opens. All else is as in
+    Node.Session: the orchestrator is the caller and numbers the calls, the node answers. Which node
+    it is, its certificate tells. The first message of the node is a REPORT, and the orchestrator
+    answers with the initial metadata "isthmus-attached: yes" if it accepts the node. A node that
+    attaches again takes the place of its older stream, which ends with ALREADY_EXISTS.
+    """
+    ListNodes: _grpc.UnaryUnaryMultiCallable[_node_pb2.ListNodesRequest, _node_pb2.ListNodesReply]
+    """Says which nodes may attach, and how those are that have. With TLS only whoever shows the
+    orchestrator's own certificate may ask.
+    """
+
+@_typing.type_check_only
+class OrchestratorAsyncStub(OrchestratorStub):
+    """What an orchestrator serves on the address it listens on."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Attach: _aio.StreamStreamMultiCallable[_node_pb2.SessionMessage, _node_pb2.SessionMessage]  # type: ignore[assignment]
+    """Attaches a node that cannot be dialled: a session whose stream the node opens. All else is as in
+    Node.Session: the orchestrator is the caller and numbers the calls, the node answers. Which node
+    it is, its certificate tells. The first message of the node is a REPORT, and the orchestrator
+    answers with the initial metadata "isthmus-attached: yes" if it accepts the node. A node that
+    attaches again takes the place of its older stream, which ends with ALREADY_EXISTS.
+    """
+    ListNodes: _aio.UnaryUnaryMultiCallable[_node_pb2.ListNodesRequest, _node_pb2.ListNodesReply]  # type: ignore[assignment]
+    """Says which nodes may attach, and how those are that have. With TLS only whoever shows the
+    orchestrator's own certificate may ask.
+    """
+
+class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
+    """What an orchestrator serves on the address it listens on."""
+
+    @_abc_1.abstractmethod
+    def Attach(
+        self,
+        request_iterator: _MaybeAsyncIterator[_node_pb2.SessionMessage],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.SessionMessage], _abc.AsyncIterator[_node_pb2.SessionMessage]]:
+        """Attaches a node that cannot be dialled: a session whose stream the node opens. All else is as in
+        Node.Session: the orchestrator is the caller and numbers the calls, the node answers. Which node
+        it is, its certificate tells. The first message of the node is a REPORT, and the orchestrator
+        answers with the initial metadata "isthmus-attached: yes" if it accepts the node. A node that
+        attaches again takes the place of its older stream, which ends with ALREADY_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
+    def ListNodes(
+        self,
+        request: _node_pb2.ListNodesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.ListNodesReply, _abc.Awaitable[_node_pb2.ListNodesReply]]:
+        """Says which nodes may attach, and how those are that have. With TLS only whoever shows the
+        orchestrator's own certificate may ask.
+        """
+
+def add_OrchestratorServicer_to_server(servicer: OrchestratorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
