@@ -19,7 +19,7 @@ from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.interceptors import Interceptor, Next, wrap
 from orchestrator.resilience.retry import RetryBudget
 from orchestrator.routing.checks import check_clearances
-from orchestrator.routing.connect import connect
+from orchestrator.routing.connect import attachable, connect, listen_tls
 from orchestrator.routing.directory import Directory
 from orchestrator.routing.endpoint import Endpoint, EndpointOptions
 from orchestrator.routing.router import Router
@@ -28,6 +28,7 @@ from orchestrator.serving.embedded import embedded_nodes
 from orchestrator.serving.node import Node
 from orchestrator.serving.runtimes import how_to_get
 from orchestrator.settings import NodeEntry, Settings
+from orchestrator.wire.attach import AttachServer
 from orchestrator.wire.inprocess import InProcessChannel
 from policies.catalog import build_chain
 from policies.chain import Chain
@@ -113,14 +114,33 @@ async def _connect(
         """Return the endpoint of one address of a zone."""
         return connect(entry, max_bytes, clock, address, f"{entry.name}/{address}")
 
+    await _listen(settings, directory, clock, stack)
     for entry in settings.nodes:
         if entry.address:
             directory.add(connect(entry, max_bytes, clock))
+        if not entry.zone:
             continue
         zone = Zone(entry.zone, directory, functools.partial(zone_node, entry))
         await zone.refresh()
         task = asyncio.create_task(zone.follow())
         stack.callback(task.cancel)
+
+
+async def _listen(
+    settings: Settings, directory: Directory, clock: Clock, stack: AsyncExitStack
+) -> None:
+    """Enter the nodes that attach, and listen for them."""
+    if (listen := settings.listen) is None:
+        return
+    max_bytes = settings.max_call_mib * 2**20
+    entries = [entry for entry in settings.nodes if entry.attach]
+    nodes = [attachable(entry, listen, max_bytes, clock) for entry in entries]
+    links = {node.identity: node.link for node in nodes}
+    server = AttachServer(listen.address, listen_tls(listen), links, clock)
+    await server.start()
+    stack.push_async_callback(server.aclose)
+    for node in nodes:
+        directory.add(node.endpoint)
 
 
 def _embedded_endpoint(node: Node, settings: Settings, clock: Clock) -> Endpoint:

@@ -1,11 +1,9 @@
-"""The caller's settings: isthmus.yaml, ISTHMUS_* in the environment, and how both are read."""
+"""The caller's settings: isthmus.yaml, and ISTHMUS_* in the environment."""
 
-import difflib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -13,15 +11,12 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    ValidationError,
     model_validator,
 )
 
-from orchestrator.core.errors import SettingsError
+from orchestrator.sources import load
 from policies.catalog import DEFAULT_FILTERS, DEFAULT_SCORERS
 from policies.facts import Clearance, Level, Tier
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def parse_clearance(value: Any) -> Clearance:
@@ -83,12 +78,13 @@ class TlsSettings(Section):
 
 
 class NodeEntry(Section):
-    """One node, or with `zone` all nodes behind one DNS name."""
+    """One node; with `zone` all nodes behind one DNS name; with `attach` one that dials us."""
 
     name: str
     tier: Tier
     address: str = ""
     zone: str = ""
+    attach: bool = False
     clearance: ClearanceSetting = Clearance(Level.PUBLIC)
     insecure: bool = False
     tls: TlsSettings = TlsSettings()
@@ -97,14 +93,48 @@ class NodeEntry(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "NodeEntry":
-        if bool(self.address) == bool(self.zone):
-            raise ValueError("give the node's address, or the zone whose DNS records are nodes")
-        place = self.address or self.zone
-        port = re.fullmatch(r".+:([0-9]{1,5})", place)
-        if not place.startswith("unix:") and not (port and 0 < int(port[1]) < 2**16):
-            raise ValueError(f"{place!r} has no port from 1 to 65535: write host:port")
+        if sum(map(bool, (self.address, self.zone, self.attach))) != 1:
+            raise ValueError(
+                "give the node's address, or the zone whose DNS records are nodes, or attach: true "
+                "for a node that dials the address of listen"
+            )
+        if self.attach:
+            if self.insecure or self.tls != TlsSettings(identity=self.tls.identity):
+                raise ValueError(
+                    "a node that attaches is met with the TLS of listen: leave insecure, tls.ca, "
+                    "tls.cert and tls.key out here"
+                )
+            return self
+        check_place(self.address or self.zone)
         if self.insecure and self.tls != TlsSettings():
             raise ValueError("insecure means no TLS: leave one of insecure and tls out")
+        return self
+
+
+def check_place(place: str) -> None:
+    """Raise ValueError if something is neither "host:port" nor "unix:/path"."""
+    port = re.fullmatch(r".+:([0-9]{1,5})", place)
+    if not place.startswith("unix:") and not (port and 0 < int(port[1]) < 2**16):
+        raise ValueError(f"{place!r} has no port from 1 to 65535: write host:port")
+
+
+class ListenSettings(Section):
+    """Where nodes that cannot be dialled attach, and how they and we prove who we are."""
+
+    address: str
+    insecure: bool = False
+    tls: TlsSettings = TlsSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> "ListenSettings":
+        check_place(self.address)
+        if self.insecure and self.tls != TlsSettings():
+            raise ValueError("insecure means no TLS: leave one of insecure and tls out")
+        if not self.insecure and not (self.tls.ca and self.tls.cert and self.tls.key):
+            raise ValueError(
+                "nodes prove who they are by certificates: give tls.ca (who signs them), tls.cert "
+                "and tls.key (ours), or say insecure: true"
+            )
         return self
 
 
@@ -126,6 +156,7 @@ class Settings(Section):
     """The caller's side. Without nodes, an edge and a cloud are embedded in the process."""
 
     nodes: tuple[NodeEntry, ...] = ()
+    listen: ListenSettings | None = None
     policies: PolicySettings = PolicySettings()
     models: ModelSettings = ModelSettings()
     max_call_mib: int = Field(default=80, ge=1, le=1024)
@@ -135,7 +166,30 @@ class Settings(Section):
         names = [node.name for node in self.nodes]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two nodes are named {', '.join(sorted(twice))}: names must differ")
+        _check_attached([node for node in self.nodes if node.attach], self.listen)
         return self
+
+
+def _check_attached(nodes: list[NodeEntry], listen: ListenSettings | None) -> None:
+    """Raise ValueError unless every node that attaches can, and can be told from the others."""
+    if nodes and listen is None:
+        raise ValueError(
+            f"{nodes[0].name} has attach: true and nothing to attach to: give listen its address"
+        )
+    for node in nodes:
+        if listen and listen.insecure and node.tls.identity:
+            raise ValueError(
+                f"nothing proves the identity of {node.name} in plaintext: give listen its tls, or "
+                "leave tls.identity out"
+            )
+        if listen and not listen.insecure and not node.tls.identity:
+            raise ValueError(f"give {node.name} tls.identity: the name in its certificate")
+    identities = [node.tls.identity for node in nodes if node.tls.identity]
+    if twice := {name for name in identities if identities.count(name) > 1}:
+        raise ValueError(
+            f"two nodes have the tls.identity {', '.join(sorted(twice))}: each needs a certificate "
+            "of its own"
+        )
 
 
 def load_settings(path: Path | None = None, given: Mapping[str, Any] | None = None) -> Settings:
@@ -145,118 +199,3 @@ def load_settings(path: Path | None = None, given: Mapping[str, Any] | None = No
         SettingsError: The file cannot be read, or a key or value in any source is wrong.
     """
     return load(Settings, "ISTHMUS_", path, given or {}, apart="ISTHMUS_NODE_")
-
-
-def load(
-    kind: type[M], prefix: str, path: Path | None, given: Mapping[str, Any], apart: str = ""
-) -> M:
-    """Return settings of any kind from their sources.
-
-    Args:
-        kind: The settings.
-        prefix: Of the environment variables; `__` stands between a section and its keys.
-        path: A YAML file.
-        given: What the caller or a flag says; it wins.
-        apart: Environment variables with this longer prefix belong to somebody else.
-
-    Raises:
-        SettingsError: The file cannot be read, or a key or value in any source is wrong.
-    """
-    from pydantic_settings import SettingsError as SourceError
-
-    _refuse_unknown_variables(kind, prefix, apart)
-    if unknown := [key for key in given if key not in kind.model_fields]:
-        raise SettingsError(f"settings: {_unknown(str(unknown[0]), kind)}")
-    try:
-        found = _with_sources(kind, prefix, _read(path) if path else {})(**given)
-    except ValidationError as error:
-        raise SettingsError(_in_words(error, kind, path)) from None
-    except SourceError as error:
-        raise SettingsError(
-            f"the environment cannot be read: {error}: a list or a section is written as JSON there"
-        ) from None
-    return kind(**{name: getattr(found, name) for name in kind.model_fields})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise SettingsError(f"there is no settings file {path}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
-    if found is None:
-        return {}
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise SettingsError(f"{path} holds no settings: it must be a list of `key: value`")
-    return found
-
-
-def _with_sources(kind: type[M], prefix: str, file: dict[str, Any]) -> type[M]:
-    """Return the same settings that read the environment and a file when they are made."""
-    from pydantic_settings import (
-        BaseSettings,
-        InitSettingsSource,
-        PydanticBaseSettingsSource,
-        SettingsConfigDict,
-    )
-
-    class Sources(BaseSettings, kind):  # type: ignore[misc, valid-type]
-        model_config = SettingsConfigDict(
-            env_prefix=prefix, env_nested_delimiter="__", extra="forbid"
-        )
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            """Say which source wins over which."""
-            return init_settings, env_settings, InitSettingsSource(settings_cls, file)
-
-    return Sources
-
-
-def _refuse_unknown_variables(kind: type[BaseModel], prefix: str, apart: str) -> None:
-    for variable in os.environ:
-        if not variable.startswith(prefix) or (apart and variable.startswith(apart)):
-            continue
-        key = variable.removeprefix(prefix).partition("__")[0].lower()
-        if key not in kind.model_fields:
-            raise SettingsError(f"environment variable {variable}: {_unknown(key, kind)}")
-
-
-def _in_words(error: ValidationError, kind: type[BaseModel], path: Path | None) -> str:
-    lines = []
-    for problem in error.errors(include_url=False):
-        *above, key = problem["loc"] or ("",)
-        said = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            said = _unknown(str(key), _section(kind, above))
-        elif problem["input"] is None:
-            said = "it is empty: give it a value, or leave it out"
-        lines.append(": ".join(filter(None, [".".join(map(str, problem["loc"])), said])))
-    return f"{path or 'settings'}: " + "; ".join(lines)
-
-
-def _section(kind: type[BaseModel], path: list[int | str]) -> type[BaseModel]:
-    """Return the section that a path of keys leads to."""
-    for key in path:
-        if field := kind.model_fields.get(str(key)):
-            parts = (field.annotation, *get_args(field.annotation))
-            kind = next(
-                (p for p in parts if isinstance(p, type) and issubclass(p, BaseModel)), kind
-            )
-    return kind
-
-
-def _unknown(key: str, kind: type[BaseModel]) -> str:
-    near = difflib.get_close_matches(key, kind.model_fields, n=1)
-    known = f"did you mean {near[0]}?" if near else f"known are {', '.join(kind.model_fields)}"
-    return f"unknown key {key!r}; {known}"

@@ -8,9 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.core.errors import SettingsError
-from orchestrator.routing.connect import clearance_at
+from orchestrator.routing.connect import clearance_at, clearance_when_attached, listen_tls
+from orchestrator.serving.attach import Place
+from orchestrator.serving.server import Binding
 from orchestrator.serving.settings import PREFIX, NodeSettings
-from orchestrator.settings import Settings, load, load_settings
+from orchestrator.settings import ListenSettings, NodeEntry, Settings, load_settings
+from orchestrator.sources import load
 from orchestrator.wire.security import TlsFiles, client_credentials, server_credentials
 from policies.catalog import build_chain
 
@@ -36,7 +39,7 @@ def check_settings(path: Path) -> list[Finding]:
         build_chain(rules.filters, rules.scorers, ms_per_dollar=rules.ms_per_dollar)
     except LookupError as error:
         raise SettingsError(f"{path}: policies: {error.args[0]}") from error
-    findings = [*_nodes(settings), Finding("policies", _policies(settings))]
+    findings = [*_listen(settings), *_nodes(settings), Finding("policies", _policies(settings))]
     if not settings.nodes:
         store = settings.models.store
         findings.append(Finding("nodes", f"none: an edge and a cloud are embedded, from {store}"))
@@ -46,19 +49,30 @@ def check_settings(path: Path) -> list[Finding]:
 def check_node_settings(path: Path) -> list[Finding]:
     """Return what a node's settings file means; raise SettingsError if something is wrong."""
     settings = load(NodeSettings, PREFIX, path, {})
-    binding = settings.binding()
-    binding.check()
-    if binding.tls:
-        server_credentials(binding.tls)
-    transport = "TLS" if binding.tls else "plaintext"
-    if binding.tls and binding.tls.ca:
-        transport = "TLS, callers need a certificate"
+    binding, places = settings.binding(), settings.places()
+    for place in (binding, *places):
+        if place:
+            place.check()
     warning = "" if settings.app else "names no app: give --app"
     return [
-        Finding("node", f"listens on {settings.host}:{settings.port}, {transport}", warning),
+        Finding("node", _listening(binding), warning),
+        *(Finding("attach", _attaching(place)) for place in places),
         Finding("clearance", str(settings.clearance or "its tier's default")),
         Finding("models", str(settings.models)),
     ]
+
+
+def _listening(binding: Binding | None) -> str:
+    if binding is None:
+        return "opens no port"
+    transport = "TLS" if binding.tls else "plaintext"
+    if binding.tls and binding.tls.ca:
+        transport = "TLS, callers need a certificate"
+    return f"listens on {binding.address}, {transport}"
+
+
+def _attaching(place: Place) -> str:
+    return f"dials the orchestrator at {place.address}, {'TLS' if place.tls else 'plaintext'}"
 
 
 def as_table(path: Path, findings: list[Finding]) -> Table:
@@ -77,20 +91,40 @@ def as_data(findings: list[Finding]) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in findings]
 
 
+def _listen(settings: Settings) -> list[Finding]:
+    if (listen := settings.listen) is None:
+        return []
+    warning = ""
+    if not any(entry.attach for entry in settings.nodes):
+        warning = "no node has attach: true, so nobody may attach"
+    if tls := listen_tls(listen):
+        server_credentials(tls)
+    return [Finding("listen", f"on {listen.address}, {_transport(listen.insecure)}", warning)]
+
+
 def _nodes(settings: Settings) -> list[Finding]:
-    findings = []
-    for entry in settings.nodes:
+    return [_node(entry, settings.listen) for entry in settings.nodes]
+
+
+def _node(entry: NodeEntry, listen: ListenSettings | None) -> Finding:
+    if entry.attach and listen:
+        clearance, insecure = clearance_when_attached(entry, listen), listen.insecure
+        place = f"attaches as {entry.tls.identity or entry.name}"
+    else:
         place = entry.address or entry.zone
-        clearance = clearance_at(entry, place)
-        warning = ""
-        if entry.insecure and clearance != entry.clearance:
-            warning = "plaintext beyond this machine: it gets public data only"
-        if not entry.insecure:
+        clearance, insecure = clearance_at(entry, place), entry.insecure
+        if not insecure:
             client_credentials(TlsFiles(entry.tls.ca, entry.tls.cert, entry.tls.key))
-        transport = "plaintext" if entry.insecure else "TLS"
-        meaning = f"{entry.tier} at {place}, {transport}, clearance {clearance}"
-        findings.append(Finding(f"node {entry.name}", meaning, warning))
-    return findings
+        place = f"at {place}"
+    warning = ""
+    if insecure and clearance != entry.clearance:
+        warning = "plaintext beyond this machine: it gets public data only"
+    meaning = f"{entry.tier} {place}, {_transport(insecure)}, clearance {clearance}"
+    return Finding(f"node {entry.name}", meaning, warning)
+
+
+def _transport(insecure: bool) -> str:
+    return "plaintext" if insecure else "TLS"
 
 
 def _policies(settings: Settings) -> str:

@@ -1,10 +1,12 @@
 """From an entry of the settings to an endpoint: which channel, and what may go through it."""
 
 import time
+from typing import NamedTuple
 
 from orchestrator.core.deadline import Clock
 from orchestrator.routing.endpoint import Endpoint, EndpointOptions
-from orchestrator.settings import NodeEntry
+from orchestrator.settings import ListenSettings, NodeEntry
+from orchestrator.wire.attached import AttachedNode
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.security import TlsFiles, client_credentials, is_local
 from policies.facts import Clearance, Level
@@ -16,7 +18,16 @@ def clearance_at(entry: NodeEntry, address: str) -> Clearance:
     Plaintext keeps the configured clearance on this machine only: anywhere else nobody knows
     who listens, so nothing but public data may go there.
     """
-    if entry.insecure and not is_local(address):
+    return _clearance(entry, address, insecure=entry.insecure)
+
+
+def clearance_when_attached(entry: NodeEntry, listen: ListenSettings) -> Clearance:
+    """Return the most private data that may go to a node that attaches; see `clearance_at`."""
+    return _clearance(entry, listen.address, insecure=listen.insecure)
+
+
+def _clearance(entry: NodeEntry, address: str, *, insecure: bool) -> Clearance:
+    if insecure and not is_local(address):
         return Clearance(Level.PUBLIC)
     return entry.clearance
 
@@ -49,12 +60,50 @@ def connect(
     # Behind a zone every certificate bears the zone's name, unless the settings say another.
     identity = tls.identity or entry.zone.rpartition(":")[0]
     channel = SessionChannel(address, clearance, credentials, identity, max_bytes)
-    options = EndpointOptions(
-        name=name or entry.name,
+    return Endpoint(_options(entry, name or entry.name, address, clearance), channel, clock)
+
+
+class Attachable(NamedTuple):
+    """A node that may attach: its endpoint, and the link that waits for it."""
+
+    identity: str
+    link: AttachedNode
+    endpoint: Endpoint
+
+
+def attachable(
+    entry: NodeEntry, listen: ListenSettings, max_bytes: int, clock: Clock = time.monotonic
+) -> Attachable:
+    """Return the endpoint of a node that dials us, and by whose identity it is known.
+
+    Args:
+        entry: What the settings say of it.
+        listen: Where it attaches.
+        max_bytes: The most that one call may carry.
+        clock: The caller's clock.
+    """
+    clearance = clearance_when_attached(entry, listen)
+    link = AttachedNode(entry.name, listen.address)
+    channel = SessionChannel(entry.name, clearance, max_bytes=max_bytes, link=link)
+    options = _options(entry, entry.name, listen.address, clearance)
+    # In plaintext nothing proves an identity, so it is the name that the node gives.
+    identity = entry.name if listen.insecure else entry.tls.identity
+    return Attachable(identity, link, Endpoint(options, channel, clock))
+
+
+def listen_tls(listen: ListenSettings) -> TlsFiles | None:
+    """Return the TLS files of where nodes attach; None is plaintext."""
+    if listen.insecure:
+        return None
+    return TlsFiles(listen.tls.ca, listen.tls.cert, listen.tls.key)
+
+
+def _options(entry: NodeEntry, name: str, address: str, clearance: Clearance) -> EndpointOptions:
+    return EndpointOptions(
+        name=name,
         tier=entry.tier,
         address=address,
         clearance=clearance,
         dollars_per_hour=entry.dollars_per_hour,
         max_in_flight=entry.max_in_flight,
     )
-    return Endpoint(options, channel, clock)

@@ -16,13 +16,13 @@ from orchestrator.serving.logs import set_up_logging
 from orchestrator.serving.loops import run_on_loop
 from orchestrator.serving.runtimes import RuntimeKind
 from orchestrator.serving.settings import PREFIX, NodeSettings
-from orchestrator.settings import load
+from orchestrator.sources import load
 from policies.facts import Tier
 
 EXIT_FAILURE, EXIT_USAGE = 1, 2
 
 _FLAG = ""  # what the help shows as the value of a flag, which takes none
-_PORTS = "edge 50051, cloud 50052"
+_PORTS = "edge 50051, cloud 50052, none with --attach"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ def command(
     port: Annotated[
         int | None,
         typer.Option(help="The port; 0 takes a free one.", show_default=_PORTS),
+    ] = None,
+    attach: Annotated[
+        list[str] | None,
+        typer.Option(help="An orchestrator's host:port to dial; opens no port unless --port does."),
     ] = None,
     models: Annotated[
         Path | None, typer.Option(help="The model store.", show_default=_default("models"))
@@ -125,7 +129,7 @@ def command(
         print(version("isthmus"))
         return
     flags = {k: v for k, v in context.params.items() if k in daemon.settings.model_fields}
-    given = {k: v for k, v in flags.items() if v is not None}
+    given = {k: v for k, v in flags.items() if v not in (None, (), [])}
     if name == "":
         raise SettingsError("--name is empty: give a name, or leave it out")
     settings = load(daemon.settings, PREFIX, config, given)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import random
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from orchestrator.core.model import Runtime
 from orchestrator.core.report import NodeReport
 from orchestrator.core.running import process_on
 from orchestrator.models.store import ModelStore
+from orchestrator.serving.attach import Attachment
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.logs import log_lost_exceptions
 from orchestrator.serving.loops import name_of
@@ -35,7 +37,9 @@ async def check_node(tier: Tier, settings: NodeSettings, runtime: Runtime) -> No
     Raises:
         OrchestratorError: Something is missing or wrong.
     """
-    settings.binding().check()
+    for place in (settings.binding(), *settings.places()):
+        if place:
+            place.check()
     app = _load(settings)
     async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
         stack.enter_context(process_on(node))
@@ -55,10 +59,8 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
     stopping = _on_signals()
     log_lost_exceptions(asyncio.get_running_loop())
     async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
-        server = Server(node, settings.binding(), settings.max_call_mib * 2**20)
-        await server.start()
+        await _open(node, settings, stack)
         _log.info("node %s runs on the loop of %s", node.name, name_of(asyncio.get_running_loop()))
-        stack.push_async_callback(server.stop, _CUT_SECONDS)
         stack.push_async_callback(node.end_reports)
         watchdog = Watchdog(node)
         if settings.metrics_port is not None:
@@ -77,6 +79,19 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
         stopping.clear()
         await _unless(stopping, node.drain(settings.lame_duck_seconds, settings.drain_seconds))
         _log.info("node %s ends", node.name)
+
+
+async def _open(node: Node, settings: NodeSettings, stack: AsyncExitStack) -> None:
+    """Let callers reach the node: on its port, and where it attaches."""
+    max_bytes = settings.max_call_mib * 2**20
+    if binding := settings.binding():
+        server = Server(node, binding, max_bytes)
+        await server.start()
+        stack.push_async_callback(server.stop, _CUT_SECONDS)
+    for place in settings.places():
+        attachment = Attachment(node, place, random.SystemRandom(), max_bytes)
+        attachment.start()
+        stack.push_async_callback(attachment.stop, _CUT_SECONDS)
 
 
 def _collect_garbage_again() -> None:

@@ -2,16 +2,18 @@
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from orchestrator.core.errors import SettingsError
+from orchestrator.serving.attach import Place
 from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.embedded import CLEARANCES
 from orchestrator.serving.node import NodeOptions
 from orchestrator.serving.server import Binding
-from orchestrator.settings import ClearanceSetting, Section
+from orchestrator.settings import ClearanceSetting, Section, check_place
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Tier
 
@@ -21,12 +23,34 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one."""
 
 
+def _listed(given: Any) -> Any:
+    """Return what may be written as one text, parted by commas, as a list."""
+    if not isinstance(given, str):
+        return given
+    return [place.strip() for place in given.split(",")] if given.strip() else []
+
+
+def _checked(places: tuple[str, ...]) -> tuple[str, ...]:
+    for place in places:
+        check_place(place)
+    if len(set(places)) < len(places):
+        raise ValueError("an orchestrator is named twice: a node attaches once to each")
+    return places
+
+
+Attach = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_checked)]
+"""Where orchestrators listen for nodes; in the environment a text, not JSON."""
+
+
 class NodeSettings(Section):
     """What an operator may say of a node."""
 
     app: str = ""
+    default_port: ClassVar[int] = 0
+
     host: str = "127.0.0.1"
-    port: Port = 0
+    port: Port | None = None
+    attach: Attach = ()
     name: str = ""
     clearance: ClearanceSetting | None = None
     models: Path = Path("models")
@@ -69,8 +93,24 @@ class NodeSettings(Section):
             **given,
         )
 
-    def binding(self) -> Binding:
-        """Return where it listens; raise SettingsError if TLS is half given."""
+    def binding(self) -> Binding | None:
+        """Return where it listens; a node that attaches does so only on a port that is named.
+
+        Raises:
+            SettingsError: TLS is half given.
+        """
+        tls = self._tls()
+        if self.attach and self.port is None:
+            return None
+        port = self.default_port if self.port is None else self.port
+        return Binding(self.host, port, tls, self.insecure)
+
+    def places(self) -> list[Place]:
+        """Return where it attaches; raise SettingsError if TLS is half given."""
+        tls = self._tls()
+        return [Place(address, tls, self.insecure) for address in self.attach]
+
+    def _tls(self) -> TlsFiles | None:
         if self.tls_cert is None and self.tls_ca is not None:
             raise SettingsError(
                 "--tls-ca checks callers: a node with it needs --tls-cert, --tls-key"
@@ -79,4 +119,4 @@ class NodeSettings(Section):
         tls = TlsFiles(self.tls_ca, self.tls_cert, self.tls_key) if wanted else None
         if tls and self.insecure:
             raise SettingsError("--insecure means no TLS: leave out one of it and --tls-cert")
-        return Binding(self.host, self.port, tls, self.insecure)
+        return tls

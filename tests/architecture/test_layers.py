@@ -9,6 +9,7 @@ import pytest
 LAYERS = [
     ["policies", "protos"],
     ["orchestrator.core"],
+    ["orchestrator.sources"],
     ["orchestrator.settings"],
     ["orchestrator.wire", "orchestrator.resilience", "orchestrator.models", "orchestrator.privacy"],
     ["orchestrator.decorators"],

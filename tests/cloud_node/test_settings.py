@@ -1,13 +1,14 @@
 from cloud_node.settings import CloudSettings
 from edge_node.settings import EdgeSettings
 from orchestrator.serving.settings import PREFIX
-from orchestrator.settings import load
+from orchestrator.sources import load
 from policies.facts import Clearance, Level
 
 
 def test_a_cloud_node_listens_at_its_own_port_and_takes_what_is_internal_at_most() -> None:
     settings = load(CloudSettings, PREFIX, None, {})
-    assert settings.port == 50052 != EdgeSettings().port
+    ports = [node.binding() for node in (settings, EdgeSettings())]
+    assert [binding and binding.port for binding in ports] == [50052, 50051]
     assert settings.options("cloud").clearance == Clearance(Level.INTERNAL)
 
 

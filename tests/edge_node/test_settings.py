@@ -5,13 +5,15 @@ import pytest
 from edge_node.settings import EdgeSettings
 from orchestrator.core.errors import SettingsError
 from orchestrator.serving.settings import PREFIX
-from orchestrator.settings import load
+from orchestrator.sources import load
 from policies.facts import Clearance, Level
 
 
 def test_an_edge_node_listens_on_this_machine_at_its_own_port_and_takes_secrets() -> None:
     settings = load(EdgeSettings, PREFIX, None, {})
-    assert (settings.host, settings.port) == ("127.0.0.1", 50051)
+    binding = settings.binding()
+    assert binding is not None
+    assert binding.address == "127.0.0.1:50051"
     assert settings.options("edge").clearance == Clearance(Level.SECRET)
 
 

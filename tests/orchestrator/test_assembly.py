@@ -1,3 +1,4 @@
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call
 from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import NoRoute, SettingsError
+from orchestrator.serving.attach import Attachment, Place
 from orchestrator.serving.local import LocalCaller
 from orchestrator.settings import Settings
 from orchestrator.testing import ManualClock, free_port, listening, running_node
@@ -95,3 +97,44 @@ async def test_a_tier_without_nodes_is_named_with_the_cure() -> None:
             )  # fmt: skip
             with pytest.raises(NoRoute, match="the settings name no cloud node"):
                 await side.way(call)
+
+
+async def test_nodes_that_attach_stand_in_the_directory_before_they_have(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    node = {"name": "shop-7", "tier": "edge", "attach": True}
+    settings = {"listen": {"address": address, "insecure": True}, "nodes": [node]}
+    async with assembled(settings, nearby) as side:
+        endpoint = side.directory.find("shop-7")
+        assert endpoint is not None
+        assert "shop-7 is not attached" in endpoint.problem
+        async with running_node("edge", nearby, name="shop-7") as there:
+            attachment = Attachment(there, Place(address), random.Random(0))
+            attachment.start()
+            async with asyncio.timeout(20):
+                while endpoint.problem:
+                    await asyncio.sleep(0.01)
+            spec = nearby.spec
+            call = Call(
+                "0" * 16, "0" * 32, spec.name, spec.version, {"text": "a"}, PUBLIC,
+                Deadline.after(20.0), spec.placement,
+            )  # fmt: skip
+            result = await side.way(call)
+            assert (result.value, result.node) == ("A", "shop-7")
+            await attachment.stop(1.0)
+    # The address is free again.
+    async with assembled(settings, nearby):
+        pass
+
+
+async def test_an_address_that_is_taken_ends_the_opening_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    settings = {"listen": {"address": f"127.0.0.1:{free_port()}", "insecure": True}}
+    before = len(asyncio.all_tasks())
+    async with assembled(settings | {"models": {"store": str(tmp_path)}}):
+        with pytest.raises(SettingsError, match="does another orchestrator listen there"):
+            async with assembled(settings | {"models": {"store": str(tmp_path)}}):
+                pass
+    async with asyncio.timeout(10):
+        while len(asyncio.all_tasks()) > before:
+            await asyncio.sleep(0.01)

@@ -85,7 +85,11 @@ def test_nodes_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     ("text", "where", "cure"),
     [
         ("node: []", "node: unknown key", "did you mean nodes?"),
-        ("xyzzy: 1", "xyzzy: unknown key", "known are nodes, policies, models, max_call_mib"),
+        (
+            "xyzzy: 1",
+            "xyzzy: unknown key",
+            "known are nodes, listen, policies, models, max_call_mib",
+        ),
         ("policies: {ms_per_dolar: 3}", "policies.ms_per_dolar", "did you mean ms_per_dollar?"),
         ("models: {stor: x}", "models.stor", "did you mean store?"),
         (
@@ -318,3 +322,56 @@ def test_categories_that_are_no_names_are_a_settings_error() -> None:
         load_settings(
             given={"nodes": [{**NODE, "clearance": {"level": "secret", "categories": 5}}]}
         )
+
+
+TLS = {"ca": "ca.pem", "cert": "hub.pem", "key": "hub.key"}
+LISTEN = {"address": "0.0.0.0:50050", "tls": TLS}
+ATTACHED = {"name": "edge-7", "tier": "edge", "attach": True, "tls": {"identity": "edge-7.example"}}
+
+
+def test_a_node_that_attaches_needs_no_address_and_is_known_by_its_certificate() -> None:
+    settings = load_settings(given={"listen": LISTEN, "nodes": [ATTACHED]})
+    (node,) = settings.nodes
+    assert settings.listen
+    assert (node.attach, node.address, node.tls.identity) == (True, "", "edge-7.example")
+    assert settings.listen.tls.cert == Path("hub.pem")
+
+
+def test_where_nodes_attach_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISTHMUS_LISTEN__ADDRESS", "unix:/run/hub.sock")
+    monkeypatch.setenv("ISTHMUS_LISTEN__INSECURE", "true")
+    listen = load_settings().listen
+    assert listen
+    assert (listen.address, listen.insecure) == ("unix:/run/hub.sock", True)
+
+
+@pytest.mark.parametrize(
+    ("listen", "node", "said"),
+    [
+        (None, {}, "edge-7 has attach: true and nothing to attach to: give listen its address"),
+        (LISTEN, {"address": "a:1"}, "or attach: true for a node that dials"),
+        (LISTEN, {"attach": False}, "or attach: true for a node that dials"),
+        (LISTEN, {"insecure": True}, "leave insecure, tls.ca, tls.cert and tls.key out"),
+        (LISTEN, {"tls": TLS}, "leave insecure, tls.ca, tls.cert and tls.key out"),
+        (LISTEN, {"tls": {}}, "give edge-7 tls.identity: the name in its certificate"),
+        ({"address": "a:1", "insecure": True}, {}, "nothing proves the identity of edge-7"),
+        ({"address": "a:1"}, {}, "give tls.ca (who signs them), tls.cert and tls.key (ours), or"),
+        ({"address": "a:1", "tls": {**TLS, "ca": None}}, {}, "give tls.ca"),
+        ({**LISTEN, "insecure": True}, {}, "leave one of insecure and tls out"),
+        ({**LISTEN, "address": "0.0.0.0"}, {}, "'0.0.0.0' has no port from 1 to 65535"),
+        ({**LISTEN, "adress": "a:1"}, {}, "unknown key 'adress'; did you mean address?"),
+    ],
+)
+def test_what_cannot_be_attached_to_is_refused_with_the_cure(
+    listen: Any, node: dict[str, Any], said: str
+) -> None:
+    given = {"nodes": [{**ATTACHED, **node}], **({"listen": listen} if listen else {})}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(given=given)
+    assert said in str(caught.value)
+
+
+def test_two_nodes_cannot_have_one_identity() -> None:
+    nodes = [ATTACHED, {**ATTACHED, "name": "edge-8"}]
+    with pytest.raises(SettingsError, match="two nodes have the tls.identity edge-7.example"):
+        load_settings(given={"listen": LISTEN, "nodes": nodes})

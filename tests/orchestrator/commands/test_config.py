@@ -27,6 +27,34 @@ def test_a_right_file_says_what_each_node_means(write: "Write") -> None:
     }
 
 
+def test_nodes_that_attach_are_shown_with_where_and_as_whom(
+    write: "Write", certificates: "Certificates"
+) -> None:
+    ours = certificates.node
+    tls = f"{{ca: {ours.ca}, cert: {ours.cert}, key: {ours.key}}}"
+    node = "{name: a, tier: edge, attach: true, clearance: secret, tls: {identity: a.example}}"
+    text = f"listen: {{address: '0.0.0.0:50050', tls: {tls}}}\nnodes: [{node}]"
+    listen, found, *_ = check_settings(write(text))
+    assert (listen.meaning, listen.warning) == ("on 0.0.0.0:50050, TLS", "")
+    assert found.meaning == "edge attaches as a.example, TLS, clearance secret"
+    assert found.warning == ""
+
+
+def test_nodes_that_attach_in_plaintext_from_elsewhere_are_shown_as_public(
+    write: "Write",
+) -> None:
+    node = "{name: a, tier: edge, attach: true, clearance: secret}"
+    text = f"listen: {{address: '0.0.0.0:50050', insecure: true}}\nnodes: [{node}]"
+    _, found, *_ = check_settings(write(text))
+    assert found.meaning == "edge attaches as a, plaintext, clearance public"
+    assert "public data only" in found.warning
+
+
+def test_an_address_that_nobody_may_attach_to_is_told(write: "Write") -> None:
+    listen, *_ = check_settings(write("listen: {address: 'unix:/run/hub.sock', insecure: true}"))
+    assert "no node has attach: true" in listen.warning
+
+
 def test_plaintext_beyond_this_machine_is_shown_as_public_with_a_warning(write: "Write") -> None:
     far = '{name: far, tier: cloud, address: "10.0.0.1:1", clearance: secret, insecure: true}'
     near = '{name: near, tier: cloud, address: "localhost:1", clearance: secret, insecure: true}'
@@ -75,6 +103,11 @@ def test_an_empty_file_is_right(write: "Write") -> None:
         (
             "nodes: [{name: a, tier: edge, address: 'a:1', insecure: true, tls: {ca: ca.pem}}]",
             "insecure means no TLS",
+        ),
+        ("nodes: [{name: a, tier: edge, attach: true}]", "nothing to attach to: give listen its"),
+        (
+            "listen: {address: 'a:1', tls: {ca: nowhere.pem, cert: a.pem, key: a.key}}",
+            "TLS file nowhere.pem cannot be read",
         ),
         ("policies: {filters: [luck]}", "unknown rule 'luck'; known are tier, availability"),
         ("policies: {scorers: [privacy]}", "unknown rule 'privacy'; known are completion"),
@@ -129,6 +162,14 @@ def test_a_nodes_file_says_where_it_listens_and_what_it_lacks(write: "Write") ->
     assert whole[0].warning == ""
 
 
+def test_a_nodes_file_says_where_it_attaches(write: "Write") -> None:
+    node, attach, *_ = check_node_settings(write("{app: shop, attach: '127.0.0.1:50050'}"))
+    assert node.meaning == "opens no port"
+    assert attach.meaning == "dials the orchestrator at 127.0.0.1:50050, plaintext"
+    node, *_ = check_node_settings(write("{app: shop, attach: '127.0.0.1:50050', port: 50051}"))
+    assert node.meaning == "listens on 127.0.0.1:50051, plaintext"
+
+
 def test_a_nodes_file_with_certificates_says_who_may_call(
     write: "Write", certificates: "Certificates"
 ) -> None:
@@ -144,6 +185,7 @@ def test_a_nodes_file_with_certificates_says_who_may_call(
     [
         ("prot: 1", "unknown key 'prot'; did you mean port?"),
         ("host: 0.0.0.0", "say --insecure"),
+        ("attach: 'hub.example:50050'", "is another machine's: give --tls-cert"),
         ("{tls_cert: nowhere.pem, tls_key: nowhere.key}", "TLS file nowhere.pem cannot be read"),
         ("{tls_ca: ca.pem}", "needs --tls-cert, --tls-key"),
         ("port: 70000", "port: Input should be less than or equal to 65535"),

@@ -1,15 +1,22 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from orchestrator.core.call import Call
 from orchestrator.core.errors import PrivacyRefused, SettingsError
+from orchestrator.core.report import NodeReport
 from orchestrator.decorators import cloud_service
-from orchestrator.routing.connect import clearance_at, connect
+from orchestrator.routing.connect import (
+    attachable,
+    clearance_at,
+    clearance_when_attached,
+    connect,
+)
 from orchestrator.serving.server import Binding
-from orchestrator.settings import NodeEntry, TlsSettings
+from orchestrator.settings import ListenSettings, NodeEntry, TlsSettings
 from orchestrator.testing import listening, running_node
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Clearance, Label, Level
@@ -69,6 +76,48 @@ def test_what_the_settings_say_of_a_node_stands_in_its_facts() -> None:
     facts = endpoint.facts("echo")
     assert (facts.name, facts.tier, facts.dollars_per_hour) == ("cloud/1", "cloud", 2.5)
     assert facts.capacity == 3 + 1024
+
+
+FILES = {"ca": "ca.pem", "cert": "hub.pem", "key": "hub.key"}
+
+
+def listening_on(address: str, *, insecure: bool) -> ListenSettings:
+    more = {"insecure": True} if insecure else {"tls": FILES}
+    return ListenSettings.model_validate({"address": address, **more})
+
+
+def attached(**more: Any) -> NodeEntry:
+    return entry(attach=True, insecure=False, tls={"identity": "cloud-1.example"}, **more)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "unix:/run/hub.sock", "0.0.0.0:1", "hub:1"])
+def test_an_attached_node_keeps_its_clearance_where_tls_or_this_machine_vouch_for_it(
+    address: str,
+) -> None:
+    plain, tls = (listening_on(address, insecure=insecure) for insecure in (True, False))
+    near = address in ("127.0.0.1:1", "unix:/run/hub.sock")
+    kept = SECRET if near else Clearance(Level.PUBLIC)
+    assert clearance_when_attached(attached(), plain) == kept
+    assert clearance_when_attached(attached(), tls) == SECRET  # the control
+    assert attachable(attached(), plain, LIMIT).endpoint.facts("echo").clearance == kept
+
+
+async def test_what_an_attached_node_says_of_itself_raises_no_clearance(
+    make_call: MakeCall, make_report: Callable[..., NodeReport]
+) -> None:
+    node = attached(clearance=Clearance(Level.INTERNAL))
+    endpoint = attachable(node, listening_on("hub:1", insecure=False), LIMIT).endpoint
+    endpoint.saw_report(make_report("cloud", clearance=SECRET))
+    assert endpoint.facts("echo").clearance == Clearance(Level.INTERNAL)
+    with pytest.raises(PrivacyRefused, match="above clearance internal"):
+        await endpoint.send(make_call(Label(Level.SECRET)), 10)
+
+
+def test_an_attached_node_is_known_by_its_certificate_and_in_plaintext_by_its_name() -> None:
+    by_tls = attachable(attached(), listening_on("hub:1", insecure=False), LIMIT)
+    by_name = attachable(attached(), listening_on("hub:1", insecure=True), LIMIT)
+    assert (by_tls.identity, by_name.identity) == ("cloud-1.example", "cloud-1")
+    assert by_tls.endpoint.options.address == "hub:1"
 
 
 def test_a_tls_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

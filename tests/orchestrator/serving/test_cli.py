@@ -271,6 +271,22 @@ def test_a_port_that_is_taken_is_told_in_one_line_and_grpc_adds_none(
     assert "add_port" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--attach", "hub.example:50050"], "hub.example:50050 is another machine's: give --tls-c"),
+        (["--attach", "hub.example"], "'hub.example' has no port from 1 to 65535: write host:port"),
+        (["--attach", "localhost:1", "--attach", "localhost:1"], "an orchestrator is named twice"),
+        (["--attach", "localhost:1", "--tls-ca", "ca.pem"], "needs --tls-cert, --tls-key"),
+    ],
+)
+def test_a_place_that_a_node_cannot_attach_to_is_told(
+    flags: list[str], said: str, node: Command
+) -> None:
+    failed(node("--app", "plain", "--check", *flags), 2, said)
+    failed(node("--app", "plain", *flags), 2, said)
+
+
 def test_an_unknown_flag_ends_with_2(node: Command) -> None:
     ended = node("--app", "plain", "--prot", "1")
     assert ended.returncode == 2
@@ -353,8 +369,8 @@ def test_the_help_shows_defaults_and_flags_that_take_no_value(node: Command) -> 
     said = node("--help", COLUMNS="200", TERM="dumb").stdout
     for setting in ("host", "models"):
         assert f"[default: ({NodeSettings.model_fields[setting].default})]" in said
-    ports = [kind.model_fields["port"].default for kind in (EdgeSettings, CloudSettings)]
-    assert "[default: (edge {}, cloud {})]".format(*ports) in said
+    ports = [kind.default_port for kind in (EdgeSettings, CloudSettings)]
+    assert "[default: (edge {}, cloud {}, none with --attach)]".format(*ports) in said
     flags = [line for line in said.splitlines() if "<bool>" in line]
     assert [line.split()[1] for line in flags] == ["--help"]  # which is typer's own
 

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.core.errors import SettingsError
 from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.settings import PREFIX, NodeSettings
-from orchestrator.settings import load
+from orchestrator.sources import load
 from policies.facts import Clearance, Level
 
 
@@ -93,9 +93,12 @@ def test_a_file_with_an_unknown_key_or_no_file_is_an_error(tmp_path: Path) -> No
 
 def test_the_binding_is_plaintext_or_tls_as_was_said(tmp_path: Path) -> None:
     plain = loaded(host="0.0.0.0", port=5, insecure=True).binding()
+    assert plain is not None
     assert (plain.host, plain.port, plain.tls, plain.insecure) == ("0.0.0.0", 5, None, True)
     cert, key, ca = (tmp_path / name for name in ("cert", "key", "ca"))
-    tls = loaded(tls_cert=cert, tls_key=key, tls_ca=ca).binding().tls
+    binding = loaded(tls_cert=cert, tls_key=key, tls_ca=ca).binding()
+    assert binding is not None
+    tls = binding.tls
     assert tls is not None
     assert (tls.cert, tls.key, tls.ca) == (cert, key, ca)
 
@@ -111,3 +114,46 @@ def test_the_binding_is_plaintext_or_tls_as_was_said(tmp_path: Path) -> None:
 def test_half_of_tls_is_refused(flags: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         loaded(**flags).binding()
+    with pytest.raises(SettingsError, match=said):
+        loaded(**flags, attach="hub:1").places()
+
+
+def test_a_node_that_attaches_opens_no_port_unless_one_is_named() -> None:
+    assert loaded(attach=["hub.example:50050"]).binding() is None
+    binding = loaded(attach=["hub.example:50050"], port=0).binding()
+    assert binding is not None
+    assert binding.port == 0
+    assert loaded().binding() is not None
+
+
+def test_where_a_node_attaches_may_be_said_in_all_ways_that_people_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ("hub.example:50050", "unix:/run/hub.sock")
+    for text in (f'attach: ["{both[0]}", "{both[1]}"]', f'attach: "{both[0]}, {both[1]}"'):
+        (tmp_path / "node.yaml").write_text(text)
+        assert loaded(tmp_path / "node.yaml").attach == both
+    monkeypatch.setenv("ISTHMUS_NODE_ATTACH", both[0])
+    assert loaded(tmp_path / "node.yaml").attach == both[:1]
+    monkeypatch.setenv("ISTHMUS_NODE_ATTACH", ",".join(both))
+    assert loaded().attach == both
+    assert loaded(attach=["flag:1"]).attach == ("flag:1",)
+
+
+@pytest.mark.parametrize("given", [["a:1", "b"], "a", "a:0", ["a:1", ""], ["a:1", "a:1"], 5])
+def test_a_place_to_attach_that_is_none_is_refused(given: Any) -> None:
+    with pytest.raises(SettingsError, match="attach"):
+        loaded(attach=given)
+
+
+def test_an_empty_list_of_places_is_none() -> None:
+    assert loaded(attach="").attach == loaded(attach=[]).attach == ()
+
+
+def test_where_a_node_attaches_it_shows_the_certificate_it_serves_with(tmp_path: Path) -> None:
+    cert, key, ca = (tmp_path / name for name in ("cert", "key", "ca"))
+    (place,) = loaded(attach="hub:1", tls_cert=cert, tls_key=key, tls_ca=ca).places()
+    assert place.tls is not None
+    assert (place.address, place.tls.cert, place.tls.key, place.tls.ca) == ("hub:1", cert, key, ca)
+    (plain,) = loaded(attach="hub:1", insecure=True).places()
+    assert (plain.tls, plain.insecure) == (None, True)
