@@ -12,9 +12,10 @@ from rich.text import Text
 
 from orchestrator.core.errors import CallError
 from orchestrator.core.report import NodeReport
-from orchestrator.routing.connect import clearance_at, connect
+from orchestrator.routing.connect import clearance_at, clearance_when_attached, connect, listen_tls
 from orchestrator.routing.zone import resolve
-from orchestrator.settings import NodeEntry, load_settings
+from orchestrator.settings import NodeEntry, Settings, load_settings
+from orchestrator.wire.roster import attached_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class NodeRow:
         address: Where it should be.
         state: Its own word, or "unreachable".
         clearance: The most private data that may go there, from here.
-        round_trip_ms: Time for an empty call.
+        round_trip_ms: Time for an empty call; 0 where only its orchestrator can tell.
         waiting: Calls in the node.
         services: What it serves.
         models: What it has loaded.
@@ -59,7 +60,9 @@ async def survey(path: Path) -> list[NodeRow]:
     """Ask every node of a settings file how it is."""
     settings = load_settings(path)
     asked = [_ask(entry, address) for entry in settings.nodes for address in await _places(entry)]
-    return list(await asyncio.gather(*asked))
+    found = await asyncio.gather(_attached(settings), *asked)
+    places = {entry.name: place for place, entry in enumerate(settings.nodes)}
+    return sorted((row for rows in found for row in rows), key=lambda row: places[row.name])
 
 
 def as_table(rows: list[NodeRow]) -> Group:
@@ -91,6 +94,8 @@ def as_data(rows: list[NodeRow]) -> list[dict[str, Any]]:
 
 
 async def _places(entry: NodeEntry) -> list[str]:
+    if entry.attach:
+        return []
     if entry.address:
         return [entry.address]
     try:
@@ -99,7 +104,31 @@ async def _places(entry: NodeEntry) -> list[str]:
         return [entry.zone]
 
 
-async def _ask(entry: NodeEntry, address: str) -> NodeRow:
+async def _attached(settings: Settings) -> list[NodeRow]:
+    """Ask the orchestrator that runs with these settings for the nodes that attach to it."""
+    entries, listen = [entry for entry in settings.nodes if entry.attach], settings.listen
+    if not entries or listen is None:
+        return []
+    nodes: dict[str, NodeReport | None] = {}
+    problem = "it is not attached: is it running with --attach?"
+    try:
+        nodes = await attached_nodes(listen.address, listen_tls(listen), listen.tls.identity)
+    except CallError as error:
+        problem = f"only its orchestrator knows: {error}"
+    place, rows = f"attaches to {listen.address}", []
+    for entry in entries:
+        clearance = clearance_when_attached(entry, listen)
+        if report := nodes.get(entry.name):
+            rows.append(_row(entry, place, report, str(clearance.meet(report.clearance))))
+        else:
+            kept = str(clearance)
+            rows.append(
+                NodeRow(entry.name, entry.tier, place, "unreachable", kept, problem=problem)
+            )
+    return rows
+
+
+async def _ask(entry: NodeEntry, address: str) -> list[NodeRow]:
     clearance = clearance_at(entry, address)
     endpoint = connect(entry, 2**20, address=address)
     try:
@@ -108,16 +137,15 @@ async def _ask(entry: NodeEntry, address: str) -> NodeRow:
         report = await endpoint.channel.describe()
         round_trip_ms = (time.monotonic() - started) * 1e3
     except CallError as error:
-        return NodeRow(
-            entry.name, entry.tier, address, "unreachable", str(clearance), problem=str(error)
-        )
+        kept = str(clearance)
+        return [NodeRow(entry.name, entry.tier, address, "unreachable", kept, problem=str(error))]
     finally:
         await endpoint.channel.aclose()
-    return _row(entry, address, report, str(clearance.meet(report.clearance)), round_trip_ms)
+    return [_row(entry, address, report, str(clearance.meet(report.clearance)), round_trip_ms)]
 
 
 def _row(
-    entry: NodeEntry, address: str, report: NodeReport, clearance: str, round_trip_ms: float
+    entry: NodeEntry, address: str, report: NodeReport, clearance: str, round_trip_ms: float = 0.0
 ) -> NodeRow:
     problem = ""
     if report.tier != entry.tier:

@@ -1,14 +1,19 @@
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator import edge_service
 from orchestrator.commands.nodes import NodeRow, as_data, as_table, survey
+from orchestrator.serving.attach import Attachment, Place
 from orchestrator.serving.node import Node
-from orchestrator.testing import listening, running_node
+from orchestrator.testing import free_port, listening, running_node
+from orchestrator.wire.attach import AttachServer
+from orchestrator.wire.attached import AttachedNode
 
 if TYPE_CHECKING:
     from tests.orchestrator.commands.conftest import Rendered, Write
@@ -133,3 +138,43 @@ def test_what_a_strange_node_says_of_itself_does_not_break_the_table(
 ) -> None:
     row = NodeRow("a", "edge", "[::1]:1", "ready", "public", services=("[/]", "rank[fast]"))
     assert "rank[fast]" in rendered(as_table([row]))
+
+
+ATTACHED = """
+listen: {{address: "{address}", insecure: true}}
+nodes:
+  - {{name: first, tier: edge, address: "127.0.0.1:1", insecure: true}}
+  - {{name: kitchen, tier: edge, attach: true, clearance: internal}}
+  - {{name: cellar, tier: edge, attach: true}}
+"""
+
+
+async def test_nodes_that_attach_are_shown_as_their_orchestrator_sees_them(
+    node: Node, write: "Write"
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    path = write(ATTACHED.format(address=address))
+    first, *rows = await survey(path)
+    assert first.name == "first"
+    for row in rows:
+        assert (row.state, row.address) == ("unreachable", f"attaches to {address}")
+        assert f"only its orchestrator knows: no connection to {address}" in row.problem
+    links = {name: AttachedNode(name, address) for name in ("kitchen", "cellar")}
+    server, attachment = (
+        AttachServer(address, None, links),
+        Attachment(node, Place(address), Random(1)),
+    )
+    await server.start()
+    attachment.start()
+    async with asyncio.timeout(20):
+        while not links["kitchen"].attached:
+            await asyncio.sleep(0.01)
+    _, kitchen, cellar = await survey(path)
+    assert (kitchen.name, kitchen.state, kitchen.services) == ("kitchen", "ready", ("add",))
+    assert (kitchen.clearance, kitchen.ready) == ("internal", True)
+    assert (cellar.ready, cellar.problem) == (
+        False,
+        "it is not attached: is it running with --attach?",
+    )
+    await attachment.stop(1.0)
+    await server.aclose()
