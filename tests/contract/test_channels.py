@@ -1,8 +1,9 @@
 import asyncio
 import logging
+import random
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -28,13 +29,16 @@ from orchestrator.core.labels import Internal, Secret, Sensitive
 from orchestrator.core.model import Array, Batch, Stop, TensorSpec
 from orchestrator.decorators import edge_service
 from orchestrator.models.tensor import TensorModel
+from orchestrator.serving.attach import Attachment, Place
 from orchestrator.serving.node import Node
 from orchestrator.serving.server import Binding
-from orchestrator.testing import fake_model, listening, running_node
+from orchestrator.testing import fake_model, free_port, listening, running_node
+from orchestrator.wire.attach import AttachServer
+from orchestrator.wire.attached import AttachedNode
 from orchestrator.wire.channel import Channel
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.inprocess import InProcessChannel
-from orchestrator.wire.security import client_credentials
+from orchestrator.wire.security import TlsFiles, client_credentials
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import PUBLIC, Clearance, Label, Level
 
@@ -192,7 +196,11 @@ SERVICES = (
 )  # fmt: skip
 
 
-WAYS = ["in process", "unary", "session", "unary, mtls", "session, mtls"]
+WAYS = [
+    "in process",
+    *("unary", "session", "attached"),
+    *("unary, mtls", "session, mtls", "attached, mtls"),
+]
 WIRES = WAYS[1:]
 
 
@@ -202,7 +210,7 @@ class Way:
 
     kind: str
     node: Node
-    open: Callable[..., Channel]
+    open: Callable[..., Awaitable[Channel]]
     channel: Channel = field(init=False)
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10**6)))
 
@@ -248,23 +256,48 @@ async def way(
         )
         held.warm = True
         stack.callback(held.let_go)
-        tls = certificates.node if request.param.endswith("mtls") else None
+        secure = request.param.endswith("mtls")
         address = ""
-        if request.param != "in process":
-            address = await stack.enter_async_context(listening(node, Binding(tls=tls)))
+        if request.param.startswith(("unary", "session")):
+            binding = Binding(tls=certificates.node if secure else None)
+            address = await stack.enter_async_context(listening(node, binding))
 
-        def open_channel(clearance: Clearance = ANYTHING, **options: Any) -> Channel:
-            if not address:
+        async def open_channel(clearance: Clearance = ANYTHING, **options: Any) -> Channel:
+            if request.param == "in process":
                 return InProcessChannel(node, clearance, **options)
-            credentials = client_credentials(certificates.caller) if tls else None
-            kind = SessionChannel if request.param.startswith("session") else UnaryChannel
-            channel = kind(address, clearance, credentials, **options)
-            stack.push_async_callback(channel.aclose)
-            return channel
+            if request.param.startswith("attached"):
+                pair = (certificates.caller, certificates.node) if secure else (None, None)
+                link = await stack.enter_async_context(attached(node, *pair))
+                made: Channel = SessionChannel("edge", clearance, link=link, **options)
+            else:
+                credentials = client_credentials(certificates.caller) if secure else None
+                kind = SessionChannel if request.param.startswith("session") else UnaryChannel
+                made = kind(address, clearance, credentials, **options)
+            stack.push_async_callback(made.aclose)
+            return made
 
         made = Way(request.param, node, open_channel)
-        made.channel = open_channel()
+        made.channel = await open_channel()
         yield made
+
+
+@asynccontextmanager
+async def attached(
+    node: Node, ours: TlsFiles | None, its: TlsFiles | None
+) -> AsyncIterator[AttachedNode]:
+    """Attach a node to an orchestrator of its own, in both directions over real gRPC."""
+    link, address = AttachedNode("edge", "here"), f"localhost:{free_port()}"
+    # The node's certificate serves the name that the node dials, and the other way round.
+    server = AttachServer(address, its, {"caller.example" if ours else "edge": link})
+    attachment = Attachment(node, Place(address, ours), random.Random(7))
+    await server.start()
+    attachment.start()
+    try:
+        await until(lambda: link.attached)
+        yield link
+    finally:
+        await attachment.stop(0.0)
+        await server.aclose()
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -357,7 +390,7 @@ async def test_labels_arrive_with_their_values(way: Way) -> None:
 async def test_a_label_above_the_channels_clearance_never_reaches_the_node(way: Way) -> None:
     call = way.call(keep, SENSITIVE, text=Sensitive("x"))
     for clearance, passes in ((NODE, True), (Clearance(Level.INTERNAL), False)):
-        channel = way.open(clearance)
+        channel = await way.open(clearance)
         if passes:  # the positive control
             assert (await channel.send(call)).value.label == SENSITIVE
         else:
