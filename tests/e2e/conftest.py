@@ -137,14 +137,17 @@ class Daemon:
 
 
 class Start(Protocol):
-    """Starts a daemon; it is killed at the end of the test, or of the module."""
+    """Starts a daemon; it is killed at the end of the test, or of the module.
+
+    Without a port it has to attach; it counts as ready when it says so.
+    """
 
     def __call__(
         self,
         tier: Tier,
         *flags: str,
         app: str = "shop",
-        port: int = 0,
+        port: int | None = 0,
         folder: Path = APPS,
         tls: TlsFiles | None = None,
         ready: bool = True,
@@ -187,13 +190,14 @@ class Starter:
         tier: Tier,
         *flags: str,
         app: str = "shop",
-        port: int = 0,
+        port: int | None = 0,
         folder: Path = APPS,
         tls: TlsFiles | None = None,
         ready: bool = True,
     ) -> Daemon:
         metrics_port = free_port()
-        command = [sys.executable, "-m", f"{tier}_node", "--app", app, "--port", str(port)]
+        command = [sys.executable, "-m", f"{tier}_node", "--app", app]
+        command += [] if port is None else ["--port", str(port)]
         command += ["--metrics-port", str(metrics_port), *flags]
         log = self.logs / f"{len(self.daemons)}-{tier}.log"
         with log.open("wb") as file:
@@ -202,7 +206,9 @@ class Starter:
             )
         daemon = Daemon(tier, process, log, metrics_port, tls)
         self.daemons.append(daemon)
-        if ready:
+        if ready and port is None:
+            daemon.wait_for(lambda: "is ready" in daemon.output, "readiness")
+        elif ready:
             daemon.wait_listening()
             daemon.wait_ready()
         return daemon
