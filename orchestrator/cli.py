@@ -19,6 +19,7 @@ config = typer.Typer(no_args_is_help=True, help="Settings files.")
 app.add_typer(models, name="models")
 app.add_typer(config, name="config")
 
+_WIDE = 130
 _FLAG = ""  # what the help shows as the value of a flag, which takes none
 
 AsJson = Annotated[bool, typer.Option("--json", metavar=_FLAG, help="Print data for programs.")]
@@ -62,6 +63,33 @@ def nodes(path: SettingsFile = None, as_json: AsJson = False) -> None:
     rows = asyncio.run(command.survey(finding.find_settings(path)))
     _show(command.as_data(rows), command.as_table(rows), as_json)
     sys.exit(0 if all(row.ready for row in rows) else 1)
+
+
+@app.command()
+def bench(
+    suites: Annotated[
+        list[str] | None, typer.Argument(metavar="[SUITE]...", help="What to measure; else all.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all take their turn.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.05, help="How long one turn is.")] = 2.0,
+    peers: Annotated[
+        str, typer.Option(help='What to compare with: "all", "none", or names, with commas.')
+    ] = "all",
+    environments: Annotated[Path, typer.Option(help="Where the peers' environments are.")] = Path(
+        ".peers"
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for data, plots and a page of each suite.")
+    ] = None,
+    store: Store = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure what the library costs and reaches, beside bare transports and its peers."""
+    from orchestrator.bench import command
+
+    wanted = command.Wanted(suites or [], rounds, seconds, peers, environments, out, store)
+    outcomes = asyncio.run(command.measure(wanted))
+    _show(command.as_data(outcomes), command.as_tables(outcomes), as_json, wide=True)
 
 
 @app.command(name="version")
@@ -166,8 +194,9 @@ def _show_models(store: Path, as_json: bool, *, verify: bool) -> None:
     sys.exit(1 if any(row.problem for row in rows) else 0)
 
 
-def _show(data: Any, table: RenderableType, as_json: bool) -> None:
+def _show(data: Any, table: RenderableType, as_json: bool, *, wide: bool = False) -> None:
     if as_json:
         print(json.dumps(data))
     else:
-        Console().print(table)
+        console = Console()
+        console.print(table, width=max(console.width, _WIDE) if wide else None)

@@ -17,7 +17,7 @@ LAYERS = [
     ["orchestrator.dispatch", "edge_node", "cloud_node"],
     ["orchestrator.assembly"],
     ["orchestrator.client"],
-    ["orchestrator.commands", "orchestrator.demo", "orchestrator.testing"],
+    ["orchestrator.bench", "orchestrator.commands", "orchestrator.demo", "orchestrator.testing"],
     ["orchestrator.cli"],
 ]
 
@@ -25,7 +25,13 @@ LAYERS = [
 FACE = "orchestrator"
 
 GRPC_ROOMS = ("orchestrator.wire", "orchestrator.serving.server", "orchestrator.serving.servicer")
-PROTO_ROOMS = (*GRPC_ROOMS, "orchestrator.serving.exchange", "orchestrator.serving.session")
+BARE_ROOMS = ("orchestrator.bench.bare", "orchestrator.bench.clients")
+PROTO_ROOMS = (
+    *GRPC_ROOMS,
+    "orchestrator.bench.bare",
+    "orchestrator.serving.exchange",
+    "orchestrator.serving.session",
+)
 
 HEAVY = ("torch", "transformers", "onnxruntime")
 LAZY = (*HEAVY, "pydantic_settings", "httpx", "structlog", "opentelemetry", "typer", "rich")
@@ -89,7 +95,7 @@ def test_policies_are_pure(modules: Modules) -> None:
         ("onnxruntime", ("edge_node", "orchestrator.models")),
         ("torch", ("cloud_node", "orchestrator.models")),
         ("transformers", ("cloud_node", "orchestrator.models")),
-        ("grpc", GRPC_ROOMS),
+        ("grpc", (*GRPC_ROOMS, *BARE_ROOMS)),
         ("protos", PROTO_ROOMS),
     ],
 )

@@ -1,0 +1,1 @@
+"""Bare transports, nothing of the library: what calls are compared with."""

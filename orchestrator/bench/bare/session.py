@@ -1,0 +1,67 @@
+"""An echo behind the library's own session and nothing more of it.
+
+`python -m orchestrator.bench.bare.session PORT`: frames, parts and the outbox are those of a
+node; there is no call, policy, label, deadline or metric.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from orchestrator.bench.bare.contract import OPTIONS
+from orchestrator.wire.frames import Assembler, Kind
+from orchestrator.wire.outbox import Outbox
+from protos.isthmus.v1 import node_pb2 as pb
+
+_MOST = 2**20
+_SERVICE = "isthmus.v1.Node"
+
+
+async def echo(body: bytes) -> bytes:
+    """Return the body."""
+    return body
+
+
+async def session(requests: AsyncIterator[pb.SessionMessage], context: Any) -> None:
+    """Answer calls until the caller has gone."""
+    running: dict[int, asyncio.Task[None]] = {}
+
+    async def write(message: bytes) -> None:
+        await context.write(pb.SessionMessage(frames=message))
+
+    outbox, assembler = Outbox(write, running.__len__), Assembler(_MOST)
+
+    async def answer(number: int, body: bytes) -> None:
+        outbox.put(Kind.RESULT, number, await echo(body))
+        del running[number]
+
+    writing = asyncio.create_task(outbox.run())
+    try:
+        async for message in requests:
+            for kind, number, body in assembler.whole(message.frames):
+                if kind is Kind.CALL and body is not None:
+                    running[number] = asyncio.create_task(answer(number, body))
+    finally:
+        writing.cancel()
+
+
+async def serve(port: int) -> None:
+    """Serve until killed."""
+    server = grpc.aio.server(options=OPTIONS)
+    handler: Any = grpc.stream_stream_rpc_method_handler(
+        session,
+        request_deserializer=pb.SessionMessage.FromString,
+        response_serializer=pb.SessionMessage.SerializeToString,
+    )
+    handlers = {"Session": handler}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

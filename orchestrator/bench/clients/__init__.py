@@ -1,0 +1,1 @@
+"""The load generator's own clients, one for each protocol that a peer speaks."""

@@ -1,0 +1,88 @@
+"""What a suite is: its cases, its columns, and what they are compared with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.bench.parties import Opening
+from orchestrator.bench.turns import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure of a table.
+
+    Attributes:
+        key: The name of the figure in samples.
+        title: What tables call it, with its unit.
+        digits: Digits after the point.
+        compared: Whether its ratio to the base of its case is shown, too.
+        more_is_better: Whether the worst ratio is the smallest.
+    """
+
+    key: str
+    title: str
+    digits: int = 0
+    compared: bool = False
+    more_is_better: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run was asked for.
+
+    Attributes:
+        rounds: How often everything takes its turn.
+        seconds: How long one turn is.
+        store: The model store, with MiniLM in it.
+        peers: How to start each peer, by name; those a suite has no use for are left alone.
+        say: Hears what is done next.
+    """
+
+    rounds: int
+    seconds: float
+    store: Path
+    peers: "Sequence[PeerOpenings]"
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOpenings:
+    """How to start one peer.
+
+    Attributes:
+        name: The peer.
+        calls: Starts it for echo, arrays and streams; None if it can do none of them.
+        embeddings: Starts it with a model: what tables call it so, and how.
+        can: What it can do with calls.
+    """
+
+    name: str
+    calls: Opening
+    embeddings: Sequence[tuple[str, Opening]]
+    can: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One suite.
+
+    Attributes:
+        name: What the command line calls it.
+        title: What pages call it.
+        about: What is measured, in a sentence or two.
+        bases: The ways that others are compared with inside their case and round, each with a
+            short name.
+        columns: The figures.
+        plotted: The key of the figure that is drawn.
+        open: Starts what it needs, for the length of the block.
+    """
+
+    name: str
+    title: str
+    about: str
+    bases: Mapping[str, str]
+    columns: Sequence[Column]
+    plotted: str
+    open: Callable[[Options], AbstractAsyncContextManager[Prepared]]
