@@ -199,4 +199,6 @@ def _show(data: Any, table: RenderableType, as_json: bool, *, wide: bool = False
         print(json.dumps(data))
     else:
         console = Console()
-        console.print(table, width=max(console.width, _WIDE) if wide else None)
+        if wide and console.width < _WIDE:  # a figure that is cut says nothing
+            console = Console(width=_WIDE)
+        console.print(table)

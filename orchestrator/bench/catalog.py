@@ -1,10 +1,12 @@
 """The suites by name."""
 
-from orchestrator.bench.suites import overhead
+from orchestrator.bench.suites import batching, imports, overhead, streaming, tensors
 from orchestrator.bench.suites.suite import Suite
 from orchestrator.core.errors import UsageError
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (overhead.SUITE,)}
+_ROOMS = (overhead, tensors, streaming, batching, imports)
+
+SUITES: dict[str, Suite] = {room.SUITE.name: room.SUITE for room in _ROOMS}
 
 
 def find_suites(names: list[str]) -> list[Suite]:

@@ -32,7 +32,7 @@ async def measure(wanted: Wanted) -> list[Outcome]:
         UsageError: There is no suite or peer of a name.
     """
     suites = find_suites(wanted.suites)
-    return await run_suites(suites, wanted.rounds, wanted.seconds, wanted.store, [])
+    return await run_suites(suites, wanted.rounds, wanted.seconds, wanted.store.absolute(), [])
 
 
 def as_data(outcomes: list[Outcome]) -> list[dict[str, Any]]:

@@ -44,6 +44,7 @@ class Party:
         can: What may be asked of it.
         server: Its process; None if it lives in this one.
         sleeps: Whether it is put to sleep while it is not its turn.
+        address: Where it listens.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Party:
     can: frozenset[Ability]
     server: Server | None = None
     sleeps: bool = False
+    address: str = ""
 
     def way(self, measure: Callable[[float], Awaitable[tuple[Figures, int]]]) -> Way:
         """Return it as one of the ways of a case."""

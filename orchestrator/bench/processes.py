@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.bench.turns import CannotRunError
 from orchestrator.bench.usage import family
 
-_POLL_SECONDS, _END_SECONDS = 0.05, 10.0
+_END_SECONDS = 10.0
 _LAST_BYTES = 4000
 
 
@@ -61,6 +61,7 @@ async def running(
     ready: Callable[[], Awaitable[bool]],
     patience: float = 60.0,
     env: Mapping[str, str] | None = None,
+    poll: float = 0.05,
 ) -> AsyncIterator[Server]:
     """Run a server until the block ends; the block begins when it is ready.
 
@@ -69,6 +70,7 @@ async def running(
         ready: Says whether it answers.
         patience: How many seconds it has until it answers.
         env: What to add to the environment.
+        poll: How many seconds pass between two looks.
 
     Raises:
         CannotRunError: It cannot be started, ended, or did not answer in time.
@@ -77,7 +79,7 @@ async def running(
         log = Path(folder, "log")
         process = _start(command, log, env or {})
         try:
-            await _answering(process, ready, patience, log)
+            await _answering(process, ready, patience, log, poll)
             yield Server(process.pid, log)
         finally:
             await asyncio.to_thread(_end, process)
@@ -104,13 +106,14 @@ async def _answering(
     ready: Callable[[], Awaitable[bool]],
     patience: float,
     log: Path,
+    poll: float,
 ) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience):
             while process.poll() is None:
                 if await ready():
                     return
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(poll)
             raise CannotRunError(f"ended with {process.returncode}: {_last_words(log)}")
     raise CannotRunError(f"did not answer within {patience:.0f} s: {_last_words(log)}")
 

@@ -44,13 +44,26 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
+def private_mb(pids: Iterable[int]) -> float:
+    """Return the memory that processes share with nobody: what ending them would free."""
+    return sum(map(_private_kb, pids)) * 1024 / 1e6
+
+
+def _private_kb(pid: int) -> int:
+    try:
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended meanwhile
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """CPU seconds used so far.
 
     Attributes:
         at: When this was.
-        own: By this process.
+        own: By this process, and by those it has started that have ended.
         servers: By the processes that answer it.
         everyone: By all on the machine.
     """
@@ -65,10 +78,11 @@ class Usage:
         """Read the clocks."""
         line = (_PROC / "stat").read_text().splitlines()[0]
         user, nice, system, _, _, irq, softirq, steal, *_ = map(int, line.split()[1:])
+        ended = os.times()
         everyone = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
         return cls(
             at=time.perf_counter(),
-            own=time.process_time(),
+            own=time.process_time() + ended.children_user + ended.children_system,
             servers=sum(map(cpu_seconds, servers)),
             everyone=everyone,
         )

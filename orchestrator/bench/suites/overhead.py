@@ -1,11 +1,9 @@
 """What a call costs: an echo of 100 bytes, with few and many calls in flight, and at low load."""
 
 import random
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 from orchestrator.bench import library
 from orchestrator.bench.bare.running import AIO, openings
@@ -24,11 +22,10 @@ PLAIN = "the plain function"
 async def open_suite(options: Options) -> AsyncIterator[Prepared]:
     """Start every party."""
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-bench-")))
         ours: list[tuple[str, Opening]] = [
-            ("isthmus, session", library.over_session),
-            ("isthmus, Unix socket", partial(library.over_unix_socket, folder)),
-            ("isthmus, in process", library.in_process),
+            (library.SESSION, library.over_session),
+            (library.UNIX, library.over_unix_socket),
+            (library.IN_PROCESS, library.in_process),
         ]
         peers = [(peer.name, peer.calls) for peer in options.peers]
         wanted = [*openings("echo"), *ours, *peers]

@@ -56,12 +56,16 @@ class PeerOpenings:
         calls: Starts it for echo, arrays and streams; None if it can do none of them.
         embeddings: Starts it with a model: what tables call it so, and how.
         can: What it can do with calls.
+        python: Its environment's Python.
+        package: What to import to use it.
     """
 
     name: str
     calls: Opening
     embeddings: Sequence[tuple[str, Opening]]
     can: frozenset[str]
+    python: Path
+    package: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,83 @@
+"""The limit: what the same graph reaches in this process without any serving."""
+
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from orchestrator.bench.turns import CannotRunError, Figures
+from orchestrator.bench.usage import usable_cores
+from orchestrator.core.model import Batch, ModelFolder, Row, Runtime, Stop
+from orchestrator.models.text import TextEmbedding, TextProcessor, Vectors
+from orchestrator.serving.runtimes import find_runtime, how_to_get
+
+BUCKETS = (8, 16)
+
+
+class Limit:
+    """Runs texts sorted by length in batches of like length, all of them known beforehand.
+
+    Args:
+        model: The model.
+        folder: Its folder.
+        texts: What to run.
+
+    Raises:
+        CannotRunError: There is no runtime for it.
+    """
+
+    def __init__(self, model: TextEmbedding, folder: ModelFolder, texts: Sequence[str]) -> None:
+        kind = find_runtime("edge")
+        if kind is None:
+            raise CannotRunError(how_to_get("edge"))
+        self._name, self._count = model.name, len(texts)
+        self._processor = TextProcessor(folder)
+        rows = sorted(self._processor.rows(texts), key=self._processor.length)
+        alike = self._processor.length(rows[0]) == self._processor.length(rows[-1])
+        sizes = BUCKETS[:1] if alike else BUCKETS
+        self._batches = {size: self._buckets(rows, size) for size in sizes}
+        self._runtimes: dict[int, Runtime] = {}
+        for threads in {1, usable_cores()}:
+            self._runtimes[threads] = kind(threads=threads)
+            self._runtimes[threads].load(model, folder)
+        self._ways = list(itertools.product(sizes, self._runtimes))
+        self._rates: dict[tuple[int, int], list[float]] = defaultdict(list)
+
+    def vector(self, text: str) -> Vectors:
+        """Return what the graph answers to one text alone, to check others by."""
+        batch = self._processor.collate(self._processor.rows([text]))
+        answer = self._runtimes[1].run(self._name, batch, Stop())
+        return np.ravel(self._processor.result(self._processor.split(answer, 1)))
+
+    def best(self) -> tuple[Figures, int]:
+        """Run all texts in several ways; return the figures of the fastest, and texts in all.
+
+        The first time all ways are tried, from then on those two that are fastest so far.
+        """
+        for way in self._ways:
+            self._rates[way].append(self._rate(*way))
+        fastest = max(self._ways, key=lambda way: self._rates[way][-1])
+        tried = len(self._ways)
+        self._ways.sort(key=lambda way: max(self._rates[way]), reverse=True)
+        del self._ways[2:]
+        found = {"texts_per_second": self._rates[fastest][-1]}
+        return {**found, "bucket": fastest[0], "threads": fastest[1]}, tried * self._count
+
+    def _buckets(self, rows: Sequence[Row], size: int) -> list[Batch]:
+        """Cut rows into batches; the longest come first: at the end no core is left alone."""
+        buckets = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return [self._processor.collate(bucket) for bucket in reversed(buckets)]
+
+    def _rate(self, size: int, threads: int) -> float:
+        batches, runtime = self._batches[size], self._runtimes[threads]
+
+        def run(batch: Batch) -> None:
+            runtime.run(self._name, batch, Stop())
+
+        with ThreadPoolExecutor(max(usable_cores() // threads, 1)) as workers:
+            began = time.perf_counter()
+            list(workers.map(run, batches))
+            return self._count / (time.perf_counter() - began)
