@@ -7,7 +7,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from orchestrator.bench.catalog import find_suites
+from orchestrator.bench.embedding import MODEL
 from orchestrator.bench.outcome import Outcome
+from orchestrator.bench.peers import find_peers
 from orchestrator.bench.report import as_tables as tables_of
 from orchestrator.bench.run import run_suites
 
@@ -32,7 +34,9 @@ async def measure(wanted: Wanted) -> list[Outcome]:
         UsageError: There is no suite or peer of a name.
     """
     suites = find_suites(wanted.suites)
-    return await run_suites(suites, wanted.rounds, wanted.seconds, wanted.store.absolute(), [])
+    store = wanted.store.absolute()
+    peers = find_peers(wanted.peers, wanted.environments.absolute(), store / MODEL)
+    return await run_suites(suites, wanted.rounds, wanted.seconds, store, peers)
 
 
 def as_data(outcomes: list[Outcome]) -> list[dict[str, Any]]:

@@ -95,8 +95,10 @@ def _start(
                 stdout=output,
                 stderr=output,
                 cwd=log.parent,
-                env={**os.environ, **env},
+                env={**os.environ, "TMPDIR": str(log.parent), **env},
             )
+        except FileNotFoundError as error:
+            raise CannotRunError(f"there is no {command[0]}: `make bench` builds it") from error
         except OSError as error:
             raise CannotRunError(f"cannot be started: {error}") from error
 
