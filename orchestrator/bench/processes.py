@@ -92,6 +92,7 @@ def _start(
         try:
             return subprocess.Popen(  # noqa: S603  our own command lines
                 [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=log.parent,

@@ -16,6 +16,11 @@ from orchestrator.wire.frames import Assembler, Kind
 from orchestrator.wire.outbox import Outbox
 from protos.isthmus.v1 import node_pb2 as pb
 
+# The library's callers ask every ten seconds whether the other end is alive.
+_PINGS = [
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+]
 _MOST = 2**20
 _SERVICE = "isthmus.v1.Node"
 
@@ -50,7 +55,7 @@ async def session(requests: AsyncIterator[pb.SessionMessage], context: Any) -> N
 
 async def serve(port: int) -> None:
     """Serve until killed."""
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=[*OPTIONS, *_PINGS])
     handler: Any = grpc.stream_stream_rpc_method_handler(
         session,
         request_deserializer=pb.SessionMessage.FromString,

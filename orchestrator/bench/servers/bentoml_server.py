@@ -11,8 +11,11 @@ from shared import CHUNK, MAX_BATCH, arguments, embedder_for
 given = arguments()
 batched = given.batching == "on"
 
+TRAFFIC = {"timeout": 120, "max_concurrency": 512}
+QUIET = {"access": {"enabled": False}}
 
-@bentoml.service(workers=1, traffic={"timeout": 120, "max_concurrency": 512})
+
+@bentoml.service(workers=1, traffic=TRAFFIC, logging=QUIET)
 class Calls:
     @bentoml.api
     async def echo(self, text: str) -> str:
@@ -24,7 +27,7 @@ class Calls:
             yield CHUNK
 
 
-@bentoml.service(workers=1 if batched else 2, traffic={"timeout": 120, "max_concurrency": 512})
+@bentoml.service(workers=1 if batched else 2, traffic=TRAFFIC, logging=QUIET)
 class Embed:
     def __init__(self) -> None:
         self.model = embedder_for(given)

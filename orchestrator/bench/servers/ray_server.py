@@ -68,7 +68,8 @@ if __name__ == "__main__":
         log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": here}},
     )
-    serve.start(http_options={"host": "127.0.0.1", "port": given.port})
+    http = {"host": "127.0.0.1", "port": given.port}
+    serve.start(http_options=http, logging_config={"enable_access_log": False})
     serve.run(application(), route_prefix="/")
     while True:
         time.sleep(60)

@@ -15,7 +15,7 @@ CHUNK = "a" * 20
 CORES = len(os.sched_getaffinity(0))
 MAX_BATCH, MAX_WAIT_SECONDS = 32, 0.003
 
-_GIVEN = "ISTHMUS_BENCH_ARGUMENTS"
+_GIVEN = "BENCH_ARGUMENTS"
 
 
 def arguments() -> argparse.Namespace:

@@ -1,1 +1,0 @@
-"""Measurements by ratio: everything compared is visited in turn inside one run."""
