@@ -5,6 +5,7 @@ A page is made anew by each run up to a mark; what stands below it was written b
 
 import csv
 import json
+import textwrap
 from pathlib import Path
 
 from orchestrator.bench.outcome import Outcome
@@ -12,6 +13,8 @@ from orchestrator.bench.plots import draw
 from orchestrator.bench.report import by_case, cells, headings, load_in_words
 
 MARK = "<!-- Above: written by `isthmus bench`. Below: written by hand, and kept. -->"
+
+_WIDTH = 110
 
 
 def write_all(outcome: Outcome, folder: Path, command: str) -> list[Path]:
@@ -36,14 +39,18 @@ def write_all(outcome: Outcome, folder: Path, command: str) -> list[Path]:
 def as_page(outcome: Outcome, command: str) -> str:
     """Return the generated part of a page."""
     suite = outcome.suite
-    parts = [f"# {suite.title}", suite.about, f"```\n{command}\n```", _tables(outcome)]
+    parts = [f"# {suite.title}", _filled(suite.about), f"```\n{command}\n```", _tables(outcome)]
     if outcome.absent:
         told = "\n".join(f"- {name}: {why}" for name, why in outcome.absent.items())
         parts.append(f"Not measured:\n\n{told}")
-    parts += [f"{load_in_words(outcome)}.", f"Measured on: {outcome.machine}."]
+    parts += [_filled(f"{load_in_words(outcome)}."), _filled(f"Measured on {outcome.machine}.")]
     parts.append(f"![{suite.title}]({suite.name}.png)")
     parts.append(f"Every round: [{suite.name}.csv]({suite.name}.csv), [JSON]({suite.name}.json).")
     return "\n\n".join(parts) + "\n\n"
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _tables(outcome: Outcome) -> str:

@@ -96,7 +96,7 @@ PEERS: dict[str, Peer] = {
         Peer(
             "mlserver",
             "mlserver",
-            lambda port: InferenceClient(_at(port), padded=1024, tensor="echo"),
+            lambda port: InferenceClient(_at(port), padded=2048, tensor="echo"),
             _ARRAYS,
         ),
         Peer("bentoml", "bentoml", partial(HttpClient, encoding=LISTED), _TEXTS),

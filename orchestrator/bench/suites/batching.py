@@ -37,7 +37,7 @@ async def open_suite(options: Options) -> AsyncIterator[Prepared]:
     folder = ModelStore(options.store).open(MODEL)
     mixes = {}
     for name, rate in _TEXTS_A_SECOND.items():
-        count = max(int(rate * options.seconds) // _EVEN, 2) * _EVEN
+        count = max(int(rate * options.seconds) // _EVEN, 1) * _EVEN
         lengths = mixed_lengths(count) if name == "mixed lengths" else [LONGEST] * count
         mixes[name] = Mix(name, rate, texts_of(lengths, folder))
     async with AsyncExitStack() as stack:
