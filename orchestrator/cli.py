@@ -19,7 +19,7 @@ config = typer.Typer(no_args_is_help=True, help="Settings files.")
 app.add_typer(models, name="models")
 app.add_typer(config, name="config")
 
-_WIDE = 150
+_WIDE = 175
 _FLAG = ""  # what the help shows as the value of a flag, which takes none
 
 AsJson = Annotated[bool, typer.Option("--json", metavar=_FLAG, help="Print data for programs.")]

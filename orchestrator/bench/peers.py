@@ -17,6 +17,8 @@ from orchestrator.core.errors import UsageError
 Batching = Literal["on", "off"]
 PeerClient = HttpClient | InferenceClient
 
+BATCHING, TUNED = "{}, batching", "{}, tuned by hand"
+
 ENVIRONMENTS = Path(__file__).parent / "environments"
 _SERVERS = Path(__file__).parent / "servers"
 
@@ -55,8 +57,8 @@ class Peer:
         return PeerOpenings(self.name, calls, embeddings, self.can, python, self.package)
 
     def _forms(self) -> Iterable[tuple[str, Batching]]:
-        yield f"{self.name}, batching", "on"
-        yield f"{self.name}, tuned by hand", "off"
+        yield BATCHING.format(self.name), "on"
+        yield TUNED.format(self.name), "off"
 
     @asynccontextmanager
     async def _started(

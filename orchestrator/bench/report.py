@@ -15,7 +15,7 @@ def headings(suite: Suite, rows: list[Row]) -> list[str]:
     titles = [""]
     for column in _used(suite, rows):
         titles.append(column.title)
-        titles += [f"/ {suite.bases[base]}" for base in _bases(column, rows)]
+        titles += [f"/ {base}" for base in _bases(column, rows)]
     return titles
 
 
@@ -57,7 +57,8 @@ def as_tables(outcome: Outcome) -> RenderableType:
 def load_in_words(outcome: Outcome) -> str:
     """Say how much of the machine others used in each round."""
     shares = ", ".join(f"{share:.0%}" for share in outcome.foreign.values())
-    bases = ", ".join(f"/ {short}: to {base}" for base, short in outcome.suite.bases.items())
+    used = {ratio.base for row in outcome.rows for found in row.ratios.values() for ratio in found}
+    bases = ", ".join(f"/ {b.short}: to {b}" for b in outcome.suite.bases if b.short in used)
     return (
         f"{outcome.rounds} rounds of {outcome.seconds:g} s a turn; medians; {bases}, inside a "
         "round, in brackets the worst one; others used this part of the machine, round by round: "

@@ -13,7 +13,7 @@ class Ratio:
     """How a figure stands to that of a base, each taken inside one round.
 
     Attributes:
-        base: What it is compared with.
+        base: The short name of what it is compared with.
         median: The median over the rounds.
         worst: The least favourable round.
     """
@@ -66,7 +66,9 @@ def quiet_share(samples: Sequence[Sample]) -> dict[int, float]:
 
 
 def _place(suite: Suite, way: str) -> int:
-    return list(suite.bases).index(way) - len(suite.bases) if way in suite.bases else 0
+    """Put the ways that are a base alone before all others."""
+    alone = [base.ways[0] for base in suite.bases if len(base.ways) == 1]
+    return alone.index(way) - len(alone) if way in alone else 0
 
 
 def _row(suite: Suite, own: list[Sample], everyone: Mapping[tuple[str, str], list[Sample]]) -> Row:
@@ -75,9 +77,9 @@ def _row(suite: Suite, own: list[Sample], everyone: Mapping[tuple[str, str], lis
     medians = {key: statistics.median(sample.figures[key] for sample in own) for key in keys}
     ratios = {
         column.key: [
-            _ratio(column, base, list(pairs))
+            _ratio(column, base.short, pairs)
             for base in suite.bases
-            if (pairs := _pairs(column.key, own, everyone.get((case, base), [])))
+            if (pairs := _pairs(column, own, [everyone.get((case, w), []) for w in base.ways]))
         ]
         for column in suite.columns
         if column.compared and column.key in medians
@@ -85,10 +87,16 @@ def _row(suite: Suite, own: list[Sample], everyone: Mapping[tuple[str, str], lis
     return Row(case, way, len(own), medians, ratios)
 
 
-def _pairs(key: str, own: list[Sample], base: list[Sample]) -> list[tuple[float, float]]:
-    """Return a figure beside that of the base, for each round that has both."""
-    theirs = {sample.round: sample.figures.get(key, 0.0) for sample in base}
-    return [(s.figures[key], theirs[s.round]) for s in own if theirs.get(s.round)]
+def _pairs(
+    column: Column, own: list[Sample], bases: list[list[Sample]]
+) -> list[tuple[float, float]]:
+    """Return a figure beside the best of the bases, for each round that has both."""
+    best = max if column.more_is_better else min
+    theirs: dict[int, float] = {}
+    for sample in (sample for samples in bases for sample in samples):
+        value = sample.figures.get(column.key, 0.0)
+        theirs[sample.round] = best(theirs.get(sample.round, value), value)
+    return [(s.figures[column.key], theirs[s.round]) for s in own if theirs.get(s.round)]
 
 
 def _ratio(column: Column, base: str, pairs: list[tuple[float, float]]) -> Ratio:

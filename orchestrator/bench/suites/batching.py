@@ -15,7 +15,8 @@ from orchestrator.bench.embedding import MODEL, minilm
 from orchestrator.bench.limit import Limit
 from orchestrator.bench.load import percentile
 from orchestrator.bench.parties import Opening, Party, open_all
-from orchestrator.bench.suites.suite import Column, Options, Suite
+from orchestrator.bench.peers import BATCHING, PEERS, TUNED
+from orchestrator.bench.suites.suite import Base, Column, Options, Suite
 from orchestrator.bench.texts import LONGEST, mixed_lengths, texts_of
 from orchestrator.bench.turns import Case, Figures, Prepared, Way
 from orchestrator.models.store import ModelStore
@@ -120,11 +121,15 @@ SUITE = Suite(
         "by one thread on each core or by all cores together, whichever is fastest in that round. "
         "Mixed lengths are log-normal from 8 to 128 tokens, median 28."
     ),
-    bases={LIMIT: "limit"},
+    bases=(
+        Base("limit", [LIMIT]),
+        Base("best tuned", [TUNED.format(name) for name in PEERS]),
+        Base("best batching", [BATCHING.format(name) for name in PEERS]),
+    ),
     columns=(
         Column("texts_per_second", "texts/s", 1, compared=True, more_is_better=True),
         Column("p50_ms", "p50 ms", 1),
-        Column("p99_ms", "p99 ms", 1),
+        Column("p99_ms", "p99 ms", 1, compared=True),
         Column("p99_over_p50", "p99/p50", 2),
         Column("caller_cpu_us", "CPU us, caller"),
         Column("server_cpu_us", "server"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.bench.cold import cold_start, quantised_store
 from orchestrator.bench.parties import Opening
-from orchestrator.bench.suites.suite import Column, Options, Suite
+from orchestrator.bench.suites.suite import Base, Column, Options, Suite
 from orchestrator.bench.turns import CannotRunError, Case, Figures, Prepared, Way
 from orchestrator.bench.usage import family, private_mb
 
@@ -100,7 +100,7 @@ SUITE = Suite(
         "round; the file cache is warm. Memory is what ending the processes would free. A cold "
         "start lasts from the command line until the node, with MiniLM loaded and warm, is ready."
     ),
-    bases={BASE: "base", FULL: "FP32"},
+    bases=(Base("base", [BASE]), Base("FP32", [FULL])),
     columns=(
         Column("ms", "ms", compared=True),
         Column("private_mb", "MB", 1, compared=True),

@@ -9,7 +9,8 @@ from orchestrator.bench import library
 from orchestrator.bench.bare.running import AIO, openings
 from orchestrator.bench.load import Load, closed_loop, open_loop, percentile
 from orchestrator.bench.parties import Opening, Party, open_all
-from orchestrator.bench.suites.suite import Column, Options, Suite
+from orchestrator.bench.peers import PEERS
+from orchestrator.bench.suites.suite import Base, Column, Options, Suite
 from orchestrator.bench.turns import Case, Figures, Prepared, Way
 
 TEXT = "a" * 100
@@ -73,7 +74,7 @@ SUITE = Suite(
         "An echo of 100 bytes. Caller and server are two processes on one machine; a call of the "
         "library has every policy, label check, metric and decision switched on."
     ),
-    bases={AIO: "aio"},
+    bases=(Base("aio", [AIO]), Base("best peer", list(PEERS))),
     columns=(
         Column("calls_per_second", "calls/s", compared=True, more_is_better=True),
         Column("p50_us", "p50 us", compared=True),

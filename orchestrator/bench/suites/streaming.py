@@ -9,7 +9,8 @@ from orchestrator.bench import library
 from orchestrator.bench.bare.running import AIO, openings
 from orchestrator.bench.load import closed_loop, percentile
 from orchestrator.bench.parties import Opening, Party, open_all
-from orchestrator.bench.suites.suite import Column, Options, Suite
+from orchestrator.bench.peers import PEERS
+from orchestrator.bench.suites.suite import Base, Column, Options, Suite
 from orchestrator.bench.turns import Case, Figures, Prepared
 
 CHUNKS = 64
@@ -64,7 +65,7 @@ SUITE = Suite(
         f"Streams of {CHUNKS} chunks of 20 bytes, all ready at once: how soon the first one is "
         "there, and how many arrive in a second. CPU time is that of a chunk."
     ),
-    bases={AIO: "aio"},
+    bases=(Base("aio", [AIO]), Base("best peer", list(PEERS))),
     columns=(
         Column("first_p50_us", "first chunk p50 us", compared=True),
         Column("first_p99_us", "p99 us"),

@@ -1,6 +1,6 @@
 """What a suite is: its cases, its columns, and what they are compared with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,22 @@ class Column:
     digits: int = 0
     compared: bool = False
     more_is_better: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What others are compared with inside their case and round.
+
+    Attributes:
+        short: What headings call it.
+        ways: One way, or several of which the best one of the round is taken.
+    """
+
+    short: str
+    ways: Sequence[str]
+
+    def __str__(self) -> str:
+        return self.ways[0] if len(self.ways) == 1 else f"the best of {', '.join(self.ways)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +92,7 @@ class Suite:
         name: What the command line calls it.
         title: What pages call it.
         about: What is measured, in a sentence or two.
-        bases: The ways that others are compared with inside their case and round, each with a
-            short name.
+        bases: What all are compared with.
         columns: The figures.
         plotted: The key of the figure that is drawn.
         open: Starts what it needs, for the length of the block.
@@ -86,7 +101,7 @@ class Suite:
     name: str
     title: str
     about: str
-    bases: Mapping[str, str]
+    bases: Sequence[Base]
     columns: Sequence[Column]
     plotted: str
     open: Callable[[Options], AbstractAsyncContextManager[Prepared]]

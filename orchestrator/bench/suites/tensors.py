@@ -10,7 +10,8 @@ from orchestrator.bench import library
 from orchestrator.bench.bare.running import AIO, SYNC, openings
 from orchestrator.bench.load import closed_loop, percentile
 from orchestrator.bench.parties import Floats, Opening, Party, open_all
-from orchestrator.bench.suites.suite import Column, Options, Suite
+from orchestrator.bench.peers import PEERS
+from orchestrator.bench.suites.suite import Base, Column, Options, Suite
 from orchestrator.bench.turns import Case, Figures, Prepared
 
 MEGABYTES = (1, 16)
@@ -62,7 +63,7 @@ SUITE = Suite(
         "A float32 array travels to the server and back, one call after the other; megabytes are "
         "counted in both directions."
     ),
-    bases={SYNC: "sync", AIO: "aio"},
+    bases=(Base("sync", [SYNC]), Base("aio", [AIO]), Base("best peer", list(PEERS))),
     columns=(
         Column("mb_per_second", "MB/s", compared=True, more_is_better=True),
         Column("p50_ms", "p50 ms", 2),

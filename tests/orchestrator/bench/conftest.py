@@ -1,17 +1,21 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from orchestrator.bench.machine import Machine
 from orchestrator.bench.outcome import Outcome
-from orchestrator.bench.suites.suite import Column, Options, Suite
-from orchestrator.bench.turns import Figures, Sample
+from orchestrator.bench.suites.suite import Base, Column, Options, Suite
+from orchestrator.bench.turns import Figures, Prepared, Sample
 
 MACHINE = Machine("a processor", 2, 8.0, "a system", "a Python", {"grpcio": "1"}, 0.5)
 
 
-def nothing(options: Options) -> None:
-    """A suite that is never opened."""
+@asynccontextmanager
+async def nothing(options: Options) -> AsyncIterator[Prepared]:
+    """Measure nothing."""
+    yield Prepared([])
 
 
 @pytest.fixture
@@ -22,7 +26,15 @@ def suite() -> Suite:
         Column("mb", "MB"),
     )
     about = "Two ways to call."
-    return Suite("calls", "Calls", about, {"base": "b"}, columns, "rate", nothing)  # type: ignore[arg-type]
+    return Suite(
+        "calls",
+        "Calls",
+        about,
+        [Base("b", ["base"]), Base("best", ["one", "other"])],
+        columns,
+        "rate",
+        nothing,
+    )
 
 
 @pytest.fixture

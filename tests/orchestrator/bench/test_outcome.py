@@ -10,5 +10,5 @@ def test_an_outcome_is_data_with_everything_that_was_measured(outcome: Outcome) 
     assert data["machine"]["cores"] == 2
     assert len(data["samples"]) == 6
     assert data["samples"][0]["figures"] == {"rate": 100, "ms": 10}
-    assert data["rows"][1]["ratios"]["rate"] == [{"base": "base", "median": 3.0, "worst": 2.0}]
+    assert data["rows"][1]["ratios"]["rate"] == [{"base": "b", "median": 3.0, "worst": 2.0}]
     assert set(data["foreign"]) == {"1", "2", "3"}
