@@ -33,7 +33,7 @@ format: $(VENV)/ready-to-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Everything takes turns in one run of about two hours; ROUNDS=1 SECONDS=0.3 is a first look.
+# Everything takes turns in one run of more than an hour; ROUNDS=1 SECONDS=0.3 is a first look.
 ROUNDS ?= 7
 SECONDS ?= 2
 ENVIRONMENTS := orchestrator/bench/environments
