@@ -6,7 +6,6 @@ node; there is no call, policy, label, deadline or metric.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -14,7 +13,6 @@ import grpc
 from orchestrator.bench.bare.contract import OPTIONS
 from orchestrator.wire.frames import Assembler, Kind
 from orchestrator.wire.outbox import Outbox
-from protos.isthmus.v1 import node_pb2 as pb
 
 # The library's callers ask every ten seconds whether the other end is alive.
 _PINGS = [
@@ -25,30 +23,15 @@ _MOST = 2**20
 _SERVICE = "isthmus.v1.Node"
 
 
-async def echo(body: bytes) -> bytes:
-    """Return the body."""
-    return body
-
-
-async def session(requests: AsyncIterator[pb.SessionMessage], context: Any) -> None:
+async def session(requests: object, context: Any) -> None:
     """Answer calls until the caller has gone."""
-    running: dict[int, asyncio.Task[None]] = {}
-
-    async def write(message: bytes) -> None:
-        await context.write(pb.SessionMessage(frames=message))
-
-    outbox, assembler = Outbox(write, running.__len__), Assembler(_MOST)
-
-    async def answer(number: int, body: bytes) -> None:
-        outbox.put(Kind.RESULT, number, await echo(body))
-        del running[number]
-
+    outbox, assembler = Outbox(context.write), Assembler(_MOST)
     writing = asyncio.create_task(outbox.run())
     try:
-        async for message in requests:
-            for kind, number, body in assembler.whole(message.frames):
+        while isinstance(message := await context.read(), bytes):
+            for kind, number, body in assembler.whole(message):
                 if kind is Kind.CALL and body is not None:
-                    running[number] = asyncio.create_task(answer(number, body))
+                    outbox.put(Kind.RESULT, number, body)
     finally:
         writing.cancel()
 
@@ -56,11 +39,7 @@ async def session(requests: AsyncIterator[pb.SessionMessage], context: Any) -> N
 async def serve(port: int) -> None:
     """Serve until killed."""
     server = grpc.aio.server(options=[*OPTIONS, *_PINGS])
-    handler: Any = grpc.stream_stream_rpc_method_handler(
-        session,
-        request_deserializer=pb.SessionMessage.FromString,
-        response_serializer=pb.SessionMessage.SerializeToString,
-    )
+    handler: Any = grpc.stream_stream_rpc_method_handler(session)
     handlers = {"Session": handler}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
     server.add_insecure_port(f"127.0.0.1:{port}")

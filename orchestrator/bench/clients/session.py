@@ -1,10 +1,16 @@
-"""Clients of a node that leave out the library above its wire."""
+"""A client of a node that leaves out the library above its sessions."""
 
+from typing import Any
+
+from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import EndpointUnavailable
+from orchestrator.wire.connection import CLIENT_OPTIONS, Connection
+from orchestrator.wire.frames import SESSION
 from orchestrator.wire.guard import MAX_CALL_BYTES
 from orchestrator.wire.session import Session
-from orchestrator.wire.unary import UnaryChannel, longest_message
-from policies.facts import Clearance, Level
+from orchestrator.wire.unary import longest_message
+
+_SECONDS = 30.0
 
 
 class SessionClient:
@@ -16,27 +22,27 @@ class SessionClient:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._plain = UnaryChannel(address, Clearance(Level.PUBLIC))
+        self._connection = Connection(address, None, CLIENT_OPTIONS)
         self._session: Session | None = None
 
     async def ready(self) -> bool:
         """Open the session once there is a connection, and say whether there is."""
         try:
-            stub = await self._plain.connected(0.5)
+            channel = await self._connection.ready(0.5)
         except EndpointUnavailable:
             return False
-        most = longest_message(MAX_CALL_BYTES)
-        self._session = Session(stub.Session(), self._address, most)
+        stream: Any = channel.stream_stream(SESSION)()
+        self._session = Session(stream, self._address, longest_message(MAX_CALL_BYTES))
         return True
 
     async def echo(self, text: str) -> bytes:
         """Send a text and return what came back."""
         if self._session is None:
             raise EndpointUnavailable("the session is not open")
-        return await self._session.call(text.encode())
+        return await self._session.call(text.encode(), Deadline.after(_SECONDS))
 
     async def aclose(self) -> None:
         """End the session."""
         if self._session is not None:
             await self._session.aclose()
-        await self._plain.aclose()
+        await self._connection.aclose()
