@@ -27,7 +27,7 @@ class Share:
     """
 
     def __init__(self) -> None:
-        self._paces = {1: DecayingMean(0.3), 2: DecayingMean(0.3)}
+        self._paces = (DecayingMean(0.3), DecayingMean(0.3))  # of all, of halves
         self._best = 2
         self._tried = 2
         self._trials = 0
@@ -58,14 +58,14 @@ class Share:
         self._messages += 1
         self._frames += frames
         if self._messages > _MESSAGES and now > self._began:
-            self._paces[self._tried].add(self._frames / (now - self._began))
+            self._paces[self._tried - 1].add(self._frames / (now - self._began))
             self._choose()
             self._messages = self._frames = 0
             self._began = now
 
     def _choose(self) -> None:
         other = 3 - self._best
-        if self._paces[other].value > _GAIN * self._paces[self._best].value:
+        if self._paces[other - 1].value > _GAIN * self._paces[self._best - 1].value:
             self._best, other = other, self._best
         self._trials += 1
         self._tried = other if self._trials % _EVERY == 0 else self._best
