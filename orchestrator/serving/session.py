@@ -113,6 +113,7 @@ class NodeSession:
         """Take no new calls and wait for those inside; they may still need credit."""
         self._closing = True
         if self._running:
+            self._quiet.clear()
             quiet = asyncio.create_task(self._quiet.wait())
             waits: set[asyncio.Future[Any]] = {quiet, self._crew.over}
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -143,8 +144,10 @@ class NodeSession:
             self._fail(number, refusal, "")
         elif kind is Kind.OPEN:
             if self._may_start(number, body):
-                stream = self._answer_stream(number, body)
-                self._running[number] = asyncio.create_task(stream)
+                task = asyncio.create_task(self._answer_stream(number, body))
+                self._running[number] = task
+                # Not at its own end: cancelled before its first turn, it would have none.
+                task.add_done_callback(lambda _: self._ends(number))
         elif kind is Kind.CANCEL:
             self._outbox.drop(number)
             if task := self._running.get(number):
@@ -213,7 +216,6 @@ class NodeSession:
             self._outbox.put(Kind.END, number, encode_timings(chunks.timings))
         finally:
             del self._windows[number]
-            self._ends(number)
 
     def _fail(self, number: int, error: BaseException, call_id: str) -> None:
         ours: CallError = self._exchange.error_of(error, call_id)

@@ -591,6 +591,29 @@ async def test_a_node_that_closes_says_what_is_ready_first(serve: Serve) -> None
     assert await served.ended() is None
 
 
+async def test_a_node_that_closes_waits_for_calls_inside_though_others_have_left(
+    serve: Serve, until: Until
+) -> None:
+    served = serve()
+    assert await served.value(1, request(rest, '{"pause": 0.001}')) == '"rested"'
+    await served.caller.say((Kind.CALL, 2, request(rest, '{"pause": 0.1}')))
+    await until(lambda: ran["resting"] == 2)
+    served.closing.set()
+    kind, number, body = await served.caller.hear()
+    assert (kind, number, text_of(body or b"")) == (Kind.RESULT, 2, '"rested"')
+    assert await served.ended() is None
+
+
+async def test_a_node_that_closes_does_not_wait_for_streams_that_never_began(
+    serve: Serve,
+) -> None:
+    served = serve()
+    await served.caller.say((Kind.OPEN, 1, pouring(3, 10)), (Kind.CANCEL, 1, b""))
+    assert await served.value(2) == '"x"'
+    served.closing.set()
+    assert await served.ended() is None
+
+
 async def test_a_session_that_starts_while_the_node_closes_ends(serve: Serve) -> None:
     served = serve()
     served.closing.set()
