@@ -19,6 +19,7 @@ class Crew:
     Args:
         work: Takes things up, called by the leader alone; says whether there may be more. It
             calls `waits` when what it has taken up has to wait, and returns when that is done.
+            It asks `gives_way` after what may have cancelled its task without waiting.
     """
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
@@ -39,6 +40,13 @@ class Crew:
             raise RuntimeError("only the leader can give the lead away")
         self._promote()
         return task
+
+    def gives_way(self) -> bool:
+        """Let another task lead if work has cancelled this one; say whether it has."""
+        if self._leader is None or not self._leader.cancelling():
+            return False
+        self._promote()
+        return True
 
     async def aclose(self) -> None:
         """Cancel all tasks and wait for their end."""

@@ -171,7 +171,7 @@ class NodeSession:
         return False
 
     async def _answer(self, number: int, body: bytes) -> bool:
-        """Run a call and answer it; say whether it had to wait, and so gave the lead away."""
+        """Run a call and answer it; say whether this task gave the lead away meanwhile."""
         try:
             call = self._exchange.call_in(body, stream=False)
             reply = await self._node.handle(call, partial(self._waits, number))
@@ -179,7 +179,7 @@ class NodeSession:
             self._outbox.put(Kind.RESULT, number, encode_reply(reply.timings, packed))
         except (Exception, asyncio.CancelledError) as error:
             self._fail(number, error, call_id_in(body))
-        return bool(self._running) and self._ends(number)
+        return (bool(self._running) and self._ends(number)) or self._crew.gives_way()
 
     def _waits(self, number: int) -> None:
         self._running[number] = self._crew.waits()

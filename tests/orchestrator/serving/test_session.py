@@ -80,6 +80,16 @@ def trace() -> str:
     return here.trace if here else ""
 
 
+@edge_service
+async def cancel_its_own_task(wait: bool) -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    if wait:
+        await asyncio.sleep(0)
+    return "cancelled"
+
+
 @edge_service(inline=True)
 def large(size: int) -> bytes:
     return bytes(size)
@@ -110,7 +120,7 @@ async def pour_at_once(count: int, length: int) -> AsyncIterator[bytes]:
         yield bytes(length)
 
 
-ALL = (echo, wait_for_ever, fail, trace, large, rest, pour, pour_at_once)
+ALL = (echo, wait_for_ever, fail, trace, cancel_its_own_task, large, rest, pour, pour_at_once)
 
 
 def request(
@@ -354,6 +364,19 @@ async def test_when_the_caller_has_gone_its_calls_and_streams_end_and_nothing_is
     del served
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize(("wait", "kind"), [("false", Kind.RESULT), ("true", Kind.ERROR)])
+async def test_a_body_that_cancels_its_own_task_ends_no_other_call(
+    serve: Serve, until: Until, wait: str, kind: Kind
+) -> None:
+    served = serve()
+    await served.caller.say((Kind.CALL, 1, request(rest, '{"pause": 0.05}')))
+    await until(lambda: ran["resting"])
+    await served.caller.say((Kind.CALL, 2, request(cancel_its_own_task, f'{{"wait": {wait}}}')))
+    heard = [(await served.caller.hear())[:2] for _ in range(2)]
+    assert heard == [(kind, 2), (Kind.RESULT, 1)]
+    assert await served.value(3) == '"x"'
 
 
 # Streams
