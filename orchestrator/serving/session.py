@@ -144,10 +144,10 @@ class NodeSession:
             self._fail(number, refusal, "")
         elif kind is Kind.OPEN:
             if self._may_start(number, body):
-                task = asyncio.create_task(self._answer_stream(number, body))
-                self._running[number] = task
+                stream = asyncio.create_task(self._answer_stream(number, body))
+                self._running[number] = stream
                 # Not at its own end: cancelled before its first turn, it would have none.
-                task.add_done_callback(lambda _: self._ends(number))
+                stream.add_done_callback(lambda _: self._ends(number))
         elif kind is Kind.CANCEL:
             self._outbox.drop(number)
             if task := self._running.get(number):

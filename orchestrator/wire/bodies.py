@@ -16,14 +16,14 @@ ends look it up instead of reading it anew.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Clock, Deadline
-from orchestrator.core.errors import WireError
+from orchestrator.core.errors import InvalidInput, WireError
 from orchestrator.core.model import Array
 from orchestrator.wire.frames import Buffer
 from orchestrator.wire.guard import check_size
@@ -44,19 +44,30 @@ _MOST_MS = 1e9
 _HEADS = 1024
 """How many different heads each end remembers."""
 
+_SHORT_HEAD = 1024
+"""Bytes of a head that is remembered: strangers choose heads, and must not fill the memory."""
+
+_LONGEST_HEAD = 2**16 - 1
+
 _DTYPES = tuple(sorted(DTYPES))
 _DTYPE_CODES = {name: code for code, name in enumerate(_DTYPES)}
 
 
 def encode_call(call: Call, packed: Packed) -> list[Buffer]:
-    """Return a call as the pieces of a body."""
+    """Return a call as the pieces of a body; its arrays are not copied.
+
+    Raises:
+        InvalidInput: Its label is too long.
+    """
     label = call.label
     head = _encode_head(call.service, call.version, label.level, label.categories)
+    if len(head) > _LONGEST_HEAD:
+        raise InvalidInput("the call's label is too long: use fewer or shorter categories")
     left = int((call.deadline.at - call.deadline.clock()) * 1e6)
     ids = bytes.fromhex(call.trace + call.id)
     # 0 would leave the time to the node.
     start = _CALL.pack(left if left > 0 else 1, call.attempt, call.depth, len(head), ids)
-    return _with_value(start + head, packed)
+    return _with_value(start + head, packed, _data_of)
 
 
 def decode_call(
@@ -80,7 +91,9 @@ def decode_call(
         raise WireError("a call is shorter than its first part")
     timeout, attempt, depth, length, ids = _CALL.unpack_from(body)
     place = _CALL.size + length
-    service, version, label = _decode_head(body[_CALL.size : place])
+    head = body[_CALL.size : place]
+    read = _decode_head if length <= _SHORT_HEAD else _decode_head.__wrapped__
+    service, version, label = read(head)
     packed = decode_value(body, place)
     check_size(packed, max_bytes)
     due = clock() + (timeout / 1e6 if timeout else seconds)
@@ -97,8 +110,8 @@ def call_id_in(body: bytes) -> str:
 
 
 def encode_reply(timings: Timings, packed: Packed) -> list[Buffer]:
-    """Return an answer as the pieces of a body."""
-    return _with_value(encode_timings(timings), packed)
+    """Return an answer as the pieces of a body, which may wait while its service runs again."""
+    return _with_value(encode_timings(timings), packed, _data_of)
 
 
 def decode_reply(body: bytes) -> tuple[Packed, Timings]:
@@ -122,8 +135,8 @@ def decode_timings(body: bytes) -> Timings:
 
 
 def encode_value(packed: Packed) -> list[Buffer]:
-    """Return a value as the pieces of a body."""
-    return _with_value(b"", packed)
+    """Return a value as the pieces of a body, which may wait while its service goes on."""
+    return _with_value(b"", packed, _data_of)
 
 
 def decode_value(body: bytes, place: int = 0) -> Packed:
@@ -157,7 +170,9 @@ def _decode_head(data: bytes) -> tuple[str, str, Label]:
     return head.service, head.version, decode_label(head)
 
 
-def _with_value(start: bytes, packed: Packed) -> list[Buffer]:
+def _with_value(
+    start: bytes, packed: Packed, data_of: Callable[[Array | bytes], Buffer]
+) -> list[Buffer]:
     json, attachments = packed.json, packed.attachments
     if not attachments:
         return [start + _VALUE.pack(len(json), 0) + json]
@@ -166,7 +181,7 @@ def _with_value(start: bytes, packed: Packed) -> list[Buffer]:
     place = len(pieces[0])
     for part in attachments:
         padding = -place % _ALIGNMENT
-        data = _data_of(part)
+        data = data_of(part)
         pieces += (bytes(padding), data)
         place += padding + len(data)
     return pieces

@@ -30,6 +30,9 @@ _LEAF_ADAPTERS: dict[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) 
 _MAX_DEPTH = 195
 """Brackets inside brackets; pydantic's parser, which reads them at the node, stops at 200."""
 
+MAX_ATTACHMENTS = 2**16 - 1
+"""Arrays and bytes in one value: so many a session can count."""
+
 _MAX_BITS, _MAX_DIGITS = 14_000, 4_000
 """Of a whole number; the parser reads 4300 digits."""
 
@@ -194,6 +197,12 @@ class _Packing:
         return self._attach(view)
 
     def _attach(self, part: Array | bytes) -> int:
+        if len(self.attachments) == MAX_ATTACHMENTS:
+            raise InvalidInput(
+                f"a value of more than {MAX_ATTACHMENTS:,} arrays and bytes cannot travel: join "
+                "them into fewer, larger ones",
+                shareable=True,
+            )
         self.attachments.append(part)
         return len(self.attachments) - 1
 

@@ -24,7 +24,7 @@ from orchestrator.core.labels import Internal, Labelled, Secret, Sensitive
 from orchestrator.decorators import edge_service
 from orchestrator.wire.bodies import decode_value, encode_value
 from orchestrator.wire.messages import decode_payload, encode_payload
-from orchestrator.wire.payloads import pack, unpack
+from orchestrator.wire.payloads import MAX_ATTACHMENTS, Packed, pack, unpack
 from orchestrator.wire.tensors import DTYPES
 from policies.facts import PUBLIC, Label, Level
 from protos.isthmus.v1 import node_pb2 as pb
@@ -368,6 +368,37 @@ def test_text_that_is_no_unicode_is_refused() -> None:
     for value in ("\ud800", {"\ud800": 1}):
         with pytest.raises(InvalidInput, match="Unicode"):
             encode_payload(pack(value))
+
+
+def test_more_arrays_and_bytes_than_a_session_can_count_are_refused_with_the_cure() -> None:
+    most = [b"x"] * MAX_ATTACHMENTS
+    assert over_a_session(most) == most
+    with pytest.raises(InvalidInput, match="join them into fewer, larger ones"):
+        pack([*most, b"x"])
+
+
+def test_a_marker_in_other_spelling_is_still_a_marker() -> None:
+    label = Label(Level.SECRET)
+    for dollar in ("$", "\\u0024"):
+        text = f'{{"{dollar}label": ["secret", []], "{dollar}value": "x"}}'
+        got = unpack(Packed(text.encode()))
+        assert isinstance(got, Labelled)
+        assert got.label == label
+        assert unpack(Packed(f'{{"a": {{"{dollar}bytes": 0}}}}'.encode(), (b"x",))) == {"a": b"x"}
+        assert unpack(Packed(f'{{"{dollar}$bytes": 0}}'.encode(), (b"x",))) == {"$bytes": 0}
+        with pytest.raises(WireError):
+            unpack(Packed(f'{{"{dollar}unknown": 1}}'.encode()))
+
+
+@given(values, st.data())
+def test_however_its_dollars_are_spelled_a_text_means_the_same(
+    value: Any, draw: st.DataObject
+) -> None:
+    packed = pack(value)
+    first, *rest = packed.json.split(b"$")
+    dollars = [draw.draw(st.sampled_from([b"$", b"\\u0024"])) for _ in rest]
+    spelled = first + b"".join(b for pair in zip(dollars, rest, strict=True) for b in pair)
+    assert same(unpack(Packed(spelled, packed.attachments)), value)
 
 
 MALFORMED = [
