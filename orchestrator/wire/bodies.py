@@ -111,7 +111,7 @@ def call_id_in(body: bytes) -> str:
 
 def encode_reply(timings: Timings, packed: Packed) -> list[Buffer]:
     """Return an answer as the pieces of a body, which may wait while its service runs again."""
-    return _with_value(encode_timings(timings), packed, _data_of)
+    return _with_value(encode_timings(timings), packed, _copy_of)
 
 
 def decode_reply(body: bytes) -> tuple[Packed, Timings]:
@@ -136,7 +136,7 @@ def decode_timings(body: bytes) -> Timings:
 
 def encode_value(packed: Packed) -> list[Buffer]:
     """Return a value as the pieces of a body, which may wait while its service goes on."""
-    return _with_value(b"", packed, _data_of)
+    return _with_value(b"", packed, _copy_of)
 
 
 def decode_value(body: bytes, place: int = 0) -> Packed:
@@ -199,6 +199,10 @@ def _data_of(part: Array | bytes) -> Buffer:
         return part
     plain = np.ascontiguousarray(part, part.dtype.newbyteorder("<"))
     return plain.reshape(-1).view(np.uint8).data if plain.size else b""
+
+
+def _copy_of(part: Array | bytes) -> bytes:
+    return bytes(_data_of(part))
 
 
 def _decode_attachments(body: bytes, place: int, length: int, count: int) -> Packed:

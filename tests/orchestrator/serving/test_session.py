@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,7 +121,35 @@ async def pour_at_once(count: int, length: int) -> AsyncIterator[bytes]:
         yield bytes(length)
 
 
-ALL = (echo, wait_for_ever, fail, trace, cancel_its_own_task, large, rest, pour, pour_at_once)
+buffer = np.zeros(100_000, np.uint8)
+
+
+@edge_service(inline=True)
+def refill(byte: int) -> np.ndarray:
+    buffer[:] = byte
+    return buffer
+
+
+@edge_service
+async def refill_often(count: int) -> AsyncIterator[np.ndarray]:
+    for byte in range(1, count + 1):
+        buffer[:] = byte
+        yield buffer
+
+
+ALL = (
+    echo,
+    refill,
+    refill_often,
+    wait_for_ever,
+    fail,
+    trace,
+    cancel_its_own_task,
+    large,
+    rest,
+    pour,
+    pour_at_once,
+)
 
 
 def request(
@@ -283,6 +312,28 @@ async def test_a_result_that_is_too_large_is_refused_with_a_cure(serve: Serve) -
     served = serve(most=MIB)
     await served.caller.say((Kind.CALL, 1, request(large, f'{{"size": {MIB + 1}}}')))
     assert "raise max_call_mib" in str(await served.error(1))
+
+
+async def test_an_answer_that_waits_to_be_sent_keeps_what_its_body_gave(serve: Serve) -> None:
+    served = serve(capacity=1)
+    served.link.to_caller.hold()
+    calls = [request(refill, f'{{"byte": {number}}}') for number in range(1, 21)]
+    await served.caller.say(*((Kind.CALL, number, body) for number, body in enumerate(calls, 1)))
+    while served.node.metrics.calls.total() < 20:
+        await asyncio.sleep(0)
+    served.link.to_caller.release()
+    for _ in range(20):
+        _, number, body = await served.caller.hear()
+        assert body is not None
+        assert set(body[-buffer.size :]) == {number}
+
+
+async def test_a_chunk_that_waits_to_be_sent_keeps_what_its_body_gave(serve: Serve) -> None:
+    served = serve()
+    await served.caller.say((Kind.OPEN, 1, request(refill_often, '{"count": 9}')))
+    for byte in range(1, 10):
+        kind, _, body = await served.caller.hear()
+        assert (kind, set((body or b"")[-buffer.size :])) == (Kind.CHUNK, {byte})
 
 
 async def test_a_call_in_parts_runs_once_it_is_whole_beside_small_ones(serve: Serve) -> None:
