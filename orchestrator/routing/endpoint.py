@@ -190,6 +190,7 @@ class Endpoint:
     def _begin(self) -> int:
         ticket = self.breaker.enter()
         if ticket is None:
+            self.changes += 1  # the Decision that led here was made before a trial began
             raise CircuitOpen(f"{self.name} failed repeatedly", node=self.name)
         return ticket
 
