@@ -26,7 +26,8 @@ class Chain:
         self.scorers = tuple(scorers)
         self._terms = tuple(terms_of(scorer) for scorer in self.scorers)
         rules = (*self.filters, *self.scorers)
-        self.steady = all(getattr(rule, "steady", False) for rule in rules)
+        # A subclass says it for itself: what it has changed may not be.
+        self.steady = all(vars(type(rule)).get("steady", False) for rule in rules)
 
     def decide(self, call: CallFacts, endpoints: Iterable[EndpointFacts]) -> Decision:
         """Return the endpoints the call may use, best first, and every refusal."""
