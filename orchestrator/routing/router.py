@@ -63,8 +63,8 @@ class Router:
             placement.spread, payload_bytes.bit_length(),
         )  # fmt: skip
         shared, now = self._shared.get(kind), self._clock()
-        if shared is not None and shared.holds(now, call.deadline.left() * 1e3):
-            return shared.ranked()
+        if shared is not None and (known := shared.ranked(now, call.deadline.left() * 1e3)):
+            return known
         decision = self._decide(call, payload_bytes)
         endpoints = self._directory.endpoints
         self._shared[kind] = SharedDecision(decision, self._chain, endpoints, now)

@@ -4,7 +4,6 @@ Making a Decision takes longer than all the rest of a small call. What changes f
 the next is how many calls each endpoint has, so each call ranks the candidates anew by that.
 """
 
-import math
 from collections.abc import Sequence
 
 from orchestrator.routing.endpoint import Endpoint
@@ -15,7 +14,7 @@ SECONDS = 0.005
 """How long a Decision is shared."""
 
 _AMPLE = 2.0
-"""A call shares a Decision if it has so many times longer than the dearest candidate needs."""
+"""A call shares a Decision if it has so many times the milliseconds of the dearest candidate."""
 
 
 class SharedDecision:
@@ -28,7 +27,7 @@ class SharedDecision:
         now: When it was made.
     """
 
-    __slots__ = ("_ample_ms", "_candidates", "_decision", "_seen", "_until")
+    __slots__ = ("_candidates", "_decision", "_hurried", "_seen", "_until")
 
     def __init__(
         self, decision: Decision, chain: Chain, endpoints: Sequence[Endpoint], now: float
@@ -37,36 +36,34 @@ class SharedDecision:
         self._until = now + SECONDS
         self._seen = [(endpoint, endpoint.changes) for endpoint in endpoints]
         by_name = {endpoint.name: endpoint for endpoint in endpoints}
-        costs = [candidate.cost_ms for candidate in decision.candidates]
-        hurried = any(verdict.filter == "deadline" for verdict in decision.refused)
-        self._ample_ms = math.inf if hurried or not costs else _AMPLE * max(costs)
+        self._hurried = any(verdict.filter == "deadline" for verdict in decision.refused)
         self._candidates = [
             (candidate, by_name[candidate.name], _one_more(chain, decision.call, candidate))
             for candidate in decision.candidates
         ]
 
-    def holds(self, now: float, remaining_ms: float) -> bool:
-        """Say whether a call of the same kind may use it."""
-        if now >= self._until or remaining_ms < self._ample_ms:
-            return False
-        for endpoint, changes in self._seen:  # noqa: SIM110  a generator would take longer
-            if endpoint.changes != changes:
-                return False
-        return True
+    def ranked(self, now: float, remaining_ms: float) -> Decision | None:
+        """Return it for another call of its kind, its candidates in the order of this moment.
 
-    def ranked(self) -> Decision:
-        """Return the Decision with its candidates in the order of this moment."""
-        if len(self._candidates) == 1:
-            return self._decision
-        ranked = []
+        None if that call needs a Decision of its own: time has passed, something has happened,
+        or the call is in a hurry.
+        """
+        if self._hurried or now >= self._until:
+            return None
+        for endpoint, changes in self._seen:
+            if endpoint.changes != changes:
+                return None
+        ranked, ample_ms = [], remaining_ms / _AMPLE
         for candidate, endpoint, one_more in self._candidates:
             joined = endpoint.limiter.count - candidate.endpoint.in_flight
             if joined:
                 cost_ms = candidate.cost_ms + joined * one_more
                 candidate = Candidate(candidate.endpoint, candidate.preferred, cost_ms, joined)
+            if candidate.cost_ms > ample_ms:
+                return None
             ranked.append(candidate)
-        ranked.sort(key=Candidate.rank)
         decision = self._decision
+        ranked.sort(key=Candidate.rank)
         if ranked[0].endpoint is decision.candidates[0].endpoint:
             return decision
         return Decision(decision.call, tuple(ranked), decision.refused, decision.terms)
