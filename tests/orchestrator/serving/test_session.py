@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -121,6 +122,24 @@ async def pour_at_once(count: int, length: int) -> AsyncIterator[bytes]:
         yield bytes(length)
 
 
+variable: ContextVar[int] = ContextVar("variable", default=0)
+
+
+@edge_service
+async def set_variable(value: int, wait: bool) -> list[int]:
+    before = variable.get()
+    variable.set(value)
+    if wait:
+        await asyncio.sleep(0)
+    return [before, variable.get()]
+
+
+@edge_service
+async def set_variable_in_a_stream() -> AsyncIterator[int]:
+    variable.set(7)
+    yield 1
+
+
 buffer = np.zeros(100_000, np.uint8)
 
 
@@ -139,6 +158,8 @@ async def refill_often(count: int) -> AsyncIterator[np.ndarray]:
 
 ALL = (
     echo,
+    set_variable,
+    set_variable_in_a_stream,
     refill,
     refill_often,
     wait_for_ever,
@@ -357,6 +378,29 @@ async def test_a_small_call_may_overtake_the_parts_of_an_earlier_large_one(serve
     assert ran["echo"] == 2
 
 
+@pytest.mark.parametrize("waits", ["false", "true"])
+async def test_what_a_body_sets_is_seen_by_no_other(serve: Serve, waits: str) -> None:
+    served = serve()
+    for number in range(1, 6):
+        body = request(set_variable, f'{{"value": {number}, "wait": {waits}}}')
+        assert await served.value(number, body) == f"[0,{number}]"
+    calls = [request(set_variable, f'{{"value": {n}, "wait": {waits}}}') for n in range(11, 21)]
+    await served.caller.say(*((Kind.CALL, number, body) for number, body in enumerate(calls, 11)))
+    heard = [await served.caller.hear() for _ in calls]
+    assert {number: text_of(body or b"") for _, number, body in heard} == {
+        number: f"[0,{number}]" for number in range(11, 21)
+    }
+
+
+async def test_what_a_stream_sets_is_seen_by_no_other(serve: Serve) -> None:
+    served = serve()
+    for number in range(1, 3):
+        await served.caller.say((Kind.OPEN, number, request(set_variable_in_a_stream)))
+        kinds = [(await served.caller.hear())[0] for _ in range(2)]
+        assert kinds == [Kind.CHUNK, Kind.END]
+    assert await served.value(5, request(set_variable, '{"value": 5, "wait": false}')) == "[0,5]"
+
+
 # Leaving
 
 
@@ -475,6 +519,26 @@ async def test_credits_without_reading_cannot_fill_the_nodes_memory(serve: Serve
                 await asyncio.sleep(0)
     forging.cancel()
     assert 100 < ran["chunks"] < 2000
+
+
+async def test_streams_of_one_peer_together_take_a_bounded_memory(serve: Serve) -> None:
+    served = serve(capacity=1)
+    served.link.to_caller.hold()
+    opens = [(Kind.OPEN, number, pouring(10**6, 10_000)) for number in range(1, 9)]
+    await served.caller.say(*opens)
+
+    async def forge() -> None:
+        while True:
+            await served.caller.say(*((Kind.CREDIT, n, encode_credit(MIB)) for n in range(1, 9)))
+            await asyncio.sleep(0)
+
+    forging, counts = asyncio.create_task(forge()), [-1, 0]
+    async with asyncio.timeout(20):
+        while counts[-1] != counts[-2] or not counts[-1]:
+            await asyncio.sleep(0.05)
+            counts.append(ran["chunks"])
+    forging.cancel()
+    assert 300 < counts[-1] < 900  # of 10 kB; the windows of all together would be 8 MiB
 
 
 async def test_an_unread_stream_holds_up_no_other_call_or_stream(serve: Serve) -> None:
@@ -711,7 +775,7 @@ async def test_after_a_drain_everybody_inside_has_been_answered(
         stream = (await channel.send(call_of(pour, count=200, length=20_000))).value
         await anext(stream)
         reading = asyncio.create_task(rest_of(stream))
-        await until(lambda: ran["resting"] == 30)
+        await until(lambda: ran["resting"] == 30 and node.metrics.calls["large", "OK"] == 3)
         async with asyncio.timeout(30):
             assert await node.drain(lame_duck=0, seconds=20)
             await server.stop(10)
