@@ -65,3 +65,32 @@ def test_there_are_never_more_inside_than_the_limit(limit: int, steps: list[bool
             admission.leave()
             inside -= 1
         assert admission.inside == inside <= limit
+
+
+async def test_who_comes_after_the_last_one_has_left_is_waited_for_too() -> None:
+    admission = Admission(limit=5)
+    for _ in range(3):
+        admission.enter()
+        empty = asyncio.ensure_future(admission.empty())
+        await asyncio.sleep(0)
+        assert not empty.done()
+        admission.leave()
+        await empty
+
+
+async def test_a_refused_call_is_not_counted_and_not_waited_for() -> None:
+    admission = Admission(limit=0)
+    with pytest.raises(Overloaded):
+        admission.enter()
+    admission.close()
+    with pytest.raises(EndpointUnavailable):
+        admission.enter()
+    assert admission.inside == 0
+    async with asyncio.timeout(1):
+        await admission.empty()
+    admission.enter(nested=True)  # as a body does that is still inside
+    waiting = asyncio.ensure_future(admission.empty())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    admission.leave()
+    await waiting

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.testing import ManualClock
+from orchestrator.wire import frames, outbox
 from orchestrator.wire.frames import PART_BYTES, Assembler, Frame, Kind, decode_message
 from orchestrator.wire.outbox import Outbox
 
@@ -404,3 +405,142 @@ async def test_a_stream_that_breaks_ends_the_outbox_with_its_error() -> None:
     box.put(Kind.CALL, 1)
     with pytest.raises(BrokenPipeError):
         await asyncio.wait_for(box.run(), 20)
+
+
+# Large bodies side by side
+
+
+async def test_large_bodies_take_turns_part_by_part(started: Start) -> None:
+    running = started()
+    sizes = {1: 9 * PART_BYTES, 2: 2 * PART_BYTES, 3: 3 * PART_BYTES}
+    for number, size in sizes.items():
+        running.box.put(Kind.RESULT, number, bytes(size))
+    await running.turn(200)
+    order = [number for frames in running.writer.frames() for _, number, _ in frames]
+    assert order[:8] == [1, 2, 3, 1, 2, 3, 1, 3]  # the shortest is through first
+    assert order[8:] == [1] * 6
+    got = {number: len(body or b"") for _, number, body in running.writer.whole()}
+    assert got == sizes
+
+
+async def test_a_body_in_pieces_arrives_as_one_and_they_are_not_joined_before(
+    started: Start,
+) -> None:
+    running = started()
+    pieces = [b"a" * 10, b"", b"b" * PART_BYTES, b"c" * (PART_BYTES + 7), b"d"]
+    running.box.put(Kind.RESULT, 1, [memoryview(piece) for piece in pieces])
+    running.box.put(Kind.RESULT, 2, [b"small", memoryview(b" pieces")])
+    running.box.put(Kind.RESULT, 3, [b"one"])
+    await running.turn(100)
+    got = {number: body for _, number, body in running.writer.whole()}
+    assert got == {1: b"".join(pieces), 2: b"small pieces", 3: b"one"}
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let bodies beside the largest one have four parts together; return how many bytes."""
+    for module in (outbox, frames):
+        monkeypatch.setattr(module, "BESIDE_BYTES", 4 * PART_BYTES)
+    return 4 * PART_BYTES
+
+
+async def test_no_more_is_begun_than_the_other_end_has_room_for(
+    started: Start, narrow: int
+) -> None:
+    running = started()
+    sizes = [6, 3, 3, 1, 12, 2]  # in parts
+    for number, size in enumerate(sizes, 1):
+        running.box.put(Kind.RESULT, number, bytes(size * PART_BYTES))
+    await running.turn(500)
+    under_way: dict[int, int] = {}
+    for message in running.writer.frames():
+        for kind, number, _ in message:
+            under_way[number] = sizes[number - 1] * PART_BYTES
+            beside = sum(under_way.values()) - max(under_way.values())
+            assert beside <= narrow or sizes[number - 1] == 1
+            if kind is Kind.RESULT:
+                del under_way[number]
+    whole = Assembler(12 * PART_BYTES)
+    got = [frame for message in running.writer.messages for frame in whole.whole(message)]
+    assert sorted(number for _, number, _ in got) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_body_of_one_part_waits_for_no_room(started: Start, narrow: int) -> None:
+    running = started()
+    running.box.put(Kind.RESULT, 1, bytes(50 * PART_BYTES))
+    running.box.put(Kind.RESULT, 2, bytes(4 * PART_BYTES))
+    running.box.put(Kind.RESULT, 3, bytes(40 * PART_BYTES))
+    running.box.put(Kind.RESULT, 4, bytes(PART_BYTES))
+    await running.turn(500)
+    assert [number for _, number, _ in running.writer.whole()] == [4, 2, 1, 3]
+
+
+async def test_a_begun_body_that_is_given_up_makes_room_at_both_ends(
+    started: Start, narrow: int
+) -> None:
+    running = started()
+    running.writer.hold()
+    for number in (1, 2, 3):
+        running.box.put(Kind.RESULT, number, bytes(20 * PART_BYTES))
+    for _ in range(3):
+        running.writer.pass_one()
+        await running.turn(3)
+    begun = {number for message in running.writer.frames() for _, number, _ in message}
+    assert begun == {1}  # the others would be too much beside it
+    assert not running.box.drop(1)
+    running.writer.release()
+    await running.turn(500)
+    assembler = Assembler(20 * PART_BYTES)
+    got = [frame for message in running.writer.messages for frame in assembler.whole(message)]
+    assert [(number, len(body or b"")) for _, number, body in got] == [
+        (2, 20 * PART_BYTES), (3, 20 * PART_BYTES),
+    ]  # fmt: skip
+    said = [f for message in running.writer.frames() for f in message if f[1] == 1]
+    assert said[-1] == (Kind.PART, 1, b"")
+
+
+plans = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "put", "put", "drop", "turn"]),
+        st.integers(1, 6),
+        st.sampled_from([0, 100, SMALL + 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES]),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=80)
+@given(plans)
+def test_whatever_is_put_and_dropped_the_other_end_has_room_and_gets_the_rest_whole(
+    plan: list[tuple[str, int, int]],
+) -> None:
+    async def send() -> tuple[list[Frame], dict[int, int], set[int]]:
+        running, sizes, dropped = Running(1000), dict[int, int](), set[int]()
+        assembler = Assembler(3 * PART_BYTES + 2)
+        for index, (what, which, size) in enumerate(plan, 1):
+            if what == "put":  # a number for each, as calls have
+                sizes[index] = size
+                running.box.put(Kind.RESULT, index, index.to_bytes(2, "big") + bytes(size))
+            elif what == "drop" and sizes:
+                number = list(sizes)[which % len(sizes)]
+                running.box.drop(number)
+                dropped.add(number)
+            else:
+                await running.turn(which)
+        running.box.close()
+        async with asyncio.timeout(20):
+            await running.task
+        got = [frame for message in running.writer.messages for frame in assembler.whole(message)]
+        assert assembler._kept == 0
+        assert not assembler._sizes
+        return got, sizes, dropped
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (outbox, frames):
+            patch.setattr(module, "BESIDE_BYTES", 4 * PART_BYTES)
+        got, sizes, dropped = asyncio.run(send())
+    numbers = [number for _, number, _ in got]
+    assert len(numbers) == len(set(numbers))
+    assert set(sizes) - dropped <= set(numbers) <= set(sizes)
+    for _, number, body in got:
+        assert body == number.to_bytes(2, "big") + bytes(sizes[number])
