@@ -13,7 +13,7 @@ class Filter(Protocol):
         name: What decisions and settings call it.
         steady: Whether calls of one kind that are made within some milliseconds, with payloads of
             about one size and ample time, may share one verdict. A rule that does not say so is
-            asked for every call.
+            asked for every call; a subclass says it anew.
     """
 
     name: str
@@ -27,8 +27,8 @@ class Scorer(Protocol):
 
     Attributes:
         name: What decisions and settings call it.
-        steady: Whether such calls may share one cost, corrected for how many of them each node
-            has; see `Filter`.
+        steady: Whether such calls may share one cost, which grows by the same amount with each
+            call that a node has, or not at all; see `Filter`.
     """
 
     name: str
