@@ -40,7 +40,7 @@ arrays = st.sampled_from(sorted(DTYPES)).flatmap(
 )
 parts = st.binary(max_size=40) | arrays
 values = st.builds(Packed, st.binary(max_size=40), st.lists(parts, max_size=5).map(tuple))
-spans = st.integers(0, 2**32 - 1).map(lambda microseconds: microseconds / 1e3)
+spans = st.floats(0, 1e8, width=32)
 timings = st.builds(Timings, spans, spans, spans, st.integers(0, 2**32 - 1))
 calls = st.builds(
     Call,
@@ -100,7 +100,7 @@ def test_a_reply_arrives_as_it_was_sent(value: Packed, measured: Timings) -> Non
     got, heard = decode_reply(body)
     assert same_value(got, value)
     for name in ("node_ms", "queue_ms", "service_ms", "waiting"):
-        assert getattr(heard, name) == pytest.approx(getattr(measured, name), abs=2e-3)
+        assert getattr(heard, name) == getattr(measured, name)
     assert decode_timings(encode_timings(measured)) == heard
 
 
@@ -186,8 +186,8 @@ def read_value(body: bytes, place: int) -> tuple[bytes, list[Any]]:
 @given(values, timings)
 def test_a_reader_who_knows_the_protocol_alone_reads_a_reply(value: Packed, sent: Timings) -> None:
     body = joined(encode_reply(sent, value))
-    node, _, _, waiting = struct.unpack_from("<IIII", body)
-    assert (node, waiting) == (pytest.approx(sent.node_ms * 1e3, abs=1), sent.waiting)
+    said = struct.unpack_from("<fffI", body)
+    assert said == (sent.node_ms, sent.queue_ms, sent.service_ms, sent.waiting)
     json, got = read_value(body, 16)
     assert json == value.json
     assert all(map(same, value.attachments, got))
@@ -332,6 +332,24 @@ def test_attachments_that_do_not_fit_are_a_wire_error_and_take_no_memory(body: b
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
+
+
+def test_timings_arrive_to_some_parts_in_ten_million() -> None:
+    sent = Timings(123.456789, 0.001, 3.6e6, 7)
+    got = decode_timings(encode_timings(sent))
+    assert (got.node_ms, got.queue_ms, got.service_ms) == pytest.approx(
+        (sent.node_ms, sent.queue_ms, sent.service_ms), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0, 1e10])
+@pytest.mark.parametrize("place", range(3))
+def test_timings_that_are_no_times_are_a_wire_error(wrong: float, place: int) -> None:
+    times = [1.0, 1.0, 1.0]
+    decode_timings(struct.pack("<fffI", *times, 0))  # the positive control
+    times[place] = wrong
+    with pytest.raises(WireError):
+        decode_reply(struct.pack("<fffI", *times, 0) + value_of())
 
 
 def test_a_call_without_label_or_service_or_with_an_unknown_level_is_refused() -> None:
