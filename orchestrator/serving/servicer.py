@@ -86,7 +86,8 @@ class NodeServicer(GeneratedServicer):
         except asyncio.CancelledError:
             return  # cut by the caller or by the end of the server: nobody hears a status
         except WireError as error:
-            await self._abort(context, error)
+            # Its frames hold the message at fault, and gRPC holds it in a circle with its context.
+            await self._abort(context, error.with_traceback(None))
 
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.NodeReport:  # noqa: N802
         """Say what the node is and how busy."""
