@@ -17,7 +17,7 @@ from orchestrator.core.errors import (
 )
 from orchestrator.decorators import edge_service
 from orchestrator.testing import free_port, listening, running_node
-from orchestrator.wire.unary import UnaryChannel
+from orchestrator.wire.unary import UnaryChannel, longest_message, message_limits
 from policies.facts import Clearance, Label, Level
 from protos.isthmus.v1 import node_pb2 as pb
 from protos.isthmus.v1.node_pb2_grpc import NodeServicer, add_NodeServicer_to_server
@@ -245,3 +245,11 @@ async def test_the_node_goes_away_during_a_call(call_of: MakeCall, until: Any) -
             await asyncio.wait_for(sending, 5)
         assert caught.value.sent
         await channel.aclose()
+
+
+async def test_the_largest_call_that_settings_allow_is_no_limit_that_grpc_refuses() -> None:
+    assert longest_message(2**20) == 2 * 2**20
+    server = grpc.aio.server(options=message_limits(1024 * 2**20))
+    await server.stop(None)
+    with pytest.raises(OverflowError):  # the positive control
+        grpc.aio.server(options=[("grpc.max_send_message_length", 2**31)])
