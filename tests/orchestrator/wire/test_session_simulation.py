@@ -9,7 +9,6 @@ import gc
 import hashlib
 import os
 import random
-import selectors
 import weakref
 from collections import Counter, deque
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.proofs.virtual_time import VirtualTime
 from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call
 from orchestrator.core.deadline import Deadline
@@ -54,28 +54,6 @@ MOST = 8 * 2**20
 
 ran: Counter[int] = Counter()
 inside: Counter[int] = Counter()
-
-
-class VirtualTime(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next event."""
-
-    def __init__(self) -> None:
-        super().__init__(_Jumping(self))
-        self.now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-
-class _Jumping(selectors.SelectSelector):
-    def __init__(self, loop: VirtualTime) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        assert timeout is not None, "everybody waits, and nobody will ever wake anybody"
-        self._loop.now += max(timeout, 0.0)
-        return super().select(0)
 
 
 def stamp(number: int, index: int = 0) -> str:
