@@ -1,0 +1,71 @@
+"""The attacks of peers that mean harm: what each may take, and what is known to be missing."""
+
+from dataclasses import dataclass
+
+from benchmarks.proofs.hostile_caller import MAX_CALL_MIB, MAX_IN_FLIGHT
+
+_SESSION_MIB = 32
+"""One body under way, a full outbox, and what gRPC keeps: what one session may take."""
+
+_STREAMS = (
+    "NodeSession bounds what each stream sends ahead, not the sum: chunks wait in the outbox "
+    "whether or not it is full. Needed: a stream waits for Outbox.room() before its next chunk."
+)
+_BODIES = (
+    "an Assembler bounds one body, and a peer may open 2,048 sessions on each connection. "
+    "Needed: one budget for bodies under way, shared by all sessions of a node."
+)
+_PLACES = (
+    "one session may hold every place of the node, under deadlines as far as it likes. "
+    "Needed: a session's share of Admission below the whole, and a longest deadline."
+)
+_SLOTS = (
+    "Wheel keeps an empty slot until its time has come, and a peer may choose a time in a "
+    "thousand years. Needed: forget a slot when its last limit leaves, or a longest deadline."
+)
+_EMPTY = (
+    "Session counts the bytes of unread bodies, and an empty chunk has none. "
+    "Needed: count HEADER_BYTES, or more, for each frame, on both sides."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way in which a peer may harm another.
+
+    Attributes:
+        name: What the hostile peer does.
+        most_mib: How much its victim may grow meanwhile, by its limits.
+        unbounded: Why it is known to grow further; empty if it is not.
+        starves: Why others are known not to be served meanwhile; empty if they are.
+        stream: Whether the victim of a node asks for a stream.
+    """
+
+    name: str
+    most_mib: float = _SESSION_MIB
+    unbounded: str = ""
+    starves: str = ""
+    stream: bool = False
+
+
+BY_CALLERS = (
+    Case("unread stream"),
+    Case("unread streams", unbounded=_STREAMS),
+    Case("unread results", 3 * MAX_IN_FLIGHT),
+    Case("endless body"),
+    Case("half bodies", 2 * _SESSION_MIB, unbounded=_BODIES),
+    Case("many calls", starves=_PLACES),
+    Case("huge claims"),
+    Case("long messages", 40 * MAX_CALL_MIB),
+    Case("idle words"),
+    Case("far deadlines", 2, unbounded=_SLOTS),
+)
+
+BY_NODES = (
+    Case("empty chunks", 12, stream=True, unbounded=_EMPTY),
+    Case("beyond credit", stream=True),
+    Case("endless body"),
+    Case("strange answers"),
+    Case("huge claim"),
+    Case("silence"),
+)

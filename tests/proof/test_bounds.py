@@ -1,0 +1,75 @@
+"""What is known to grow without bound, each in its smallest form: the marks go with the causes."""
+
+import asyncio
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.proofs.bodies import chunk_body
+from benchmarks.proofs.targets import Scripted
+from orchestrator.core.limits import Wheel
+from orchestrator.wire.frames import WINDOW_BYTES, Kind, encode_frame
+from orchestrator.wire.session import Session
+
+YEAR = 365 * 86400.0
+MIB = 2**20
+
+
+async def left_behind(seconds: float) -> int:
+    """Return the bytes that a wheel keeps of limits that all have been left."""
+    wheel = Wheel()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(5000):
+            with wheel.limit(seconds + number):
+                pass
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_wheel_forgets_limits_of_one_time() -> None:
+    wheel = Wheel()
+    for _ in range(5000):
+        with wheel.limit(1.0):
+            pass
+    assert len(wheel._slots) < 100
+
+
+@pytest.mark.xfail(strict=True, reason="a slot is kept until its time comes, though all have left")
+async def test_a_wheel_forgets_limits_that_were_left() -> None:
+    assert await left_behind(YEAR) < 100_000
+
+
+async def cut_after(chunk: bytes, count: int, most: int) -> bool:
+    """Say whether a session ends by itself when a node sends so many chunks that nobody reads."""
+
+    def messages() -> Iterator[bytes]:
+        yield from (encode_frame(Kind.CHUNK, 1, chunk) for _ in range(count))
+
+    session = Session(Scripted(messages()), "node:1", most)
+    frames = session.stream(b"")
+    asking = asyncio.create_task(anext(frames))  # reads one chunk, and then no more
+    while not (asking.done() and session.ended):
+        await asyncio.sleep(0)
+    reason = session._answers[1].gone
+    await asyncio.wait([asking])
+    await session.aclose()
+    return "more than its credit" in str(reason)
+
+
+async def test_a_node_that_sends_chunks_beyond_all_limits_is_cut() -> None:
+    assert await cut_after(chunk_body(bytes(MIB // 4)), 40, most=4 * MIB)
+
+
+@pytest.mark.xfail(strict=True, reason="a stream may be the largest body ahead of its credit")
+async def test_a_node_that_sends_chunks_beyond_their_window_is_cut() -> None:
+    chunk = chunk_body(bytes(MIB // 4))
+    assert await cut_after(chunk, 3 * WINDOW_BYTES // len(chunk), most=160 * MIB)
+
+
+@pytest.mark.xfail(strict=True, reason="an empty chunk costs no credit")
+async def test_a_node_that_sends_empty_chunks_without_end_is_cut() -> None:
+    assert await cut_after(b"", 100_000, most=4 * MIB)
