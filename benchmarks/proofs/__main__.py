@@ -1,0 +1,113 @@
+"""Run the big proofs: `python -m benchmarks.proofs [PART ...]`; what they find goes to docs/proofs.
+
+Each part writes docs/proofs/PART.md and PART.json, so that parts can be run alone.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from benchmarks.proofs import abuse, cancellation, cases, fuzzing, report, simulation, soak
+from benchmarks.proofs.checksums import add_checksum_model
+from benchmarks.proofs.report import Outcome, machine, markdown
+
+DOCS = Path(__file__).parents[2] / "docs" / "proofs"
+
+Proof = Coroutine[Any, Any, Outcome]
+Part = tuple[int, Callable[[report.Progress], Proof]]
+"""How many units of work it has, and what does it."""
+
+
+def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
+    """Return all parts, as large as the options say."""
+    attacks = len(cases.BY_CALLERS) + len(cases.BY_NODES)
+    fuzzed = len(fuzzing.TARGETS) * options.fuzz_seconds
+    controls = len(fuzzing.PLANTED) * min(options.fuzz_seconds, fuzzing.CONTROL_SECONDS)
+    return {
+        "cancellation": (
+            2 * options.cancelled_calls,
+            lambda told: cancellation.prove(store, options.cancelled_calls, options.seed, told),
+        ),
+        "abuse": (attacks, lambda told: abuse.prove(store, abuse.SECONDS, told)),
+        "simulation": (2 * options.seeds, lambda told: simulation.prove(options.seeds, told)),
+        "fuzzing": (
+            fuzzed + controls,
+            lambda told: asyncio.to_thread(fuzzing.prove, options.fuzz_seconds, told),
+        ),
+        "soak": (
+            options.calls,
+            lambda told: soak.prove(store, options.calls, options.in_flight, options.seed, told),
+        ),
+    }
+
+
+async def run(name: str, part: Part, console: Console) -> tuple[Outcome, float]:
+    """Run one part with a progress bar; return what it found and its seconds."""
+    total, proof = part
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    began = time.monotonic()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(name, total=total)
+        outcome = await proof(lambda more: bar.advance(task, more))
+    return outcome, time.monotonic() - began
+
+
+def write(outcome: Outcome, seconds: float, folder: Path) -> None:
+    """Write what a part found as JSON and as Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {"at": datetime.now(UTC).date().isoformat(), "seconds": round(seconds), **machine()}
+    data = {"machine": named, **dataclasses.asdict(outcome)}
+    (folder / f"{outcome.part}.json").write_text(json.dumps(data, indent=1) + "\n")
+    where = ", ".join(f"{key} {value}" for key, value in named.items() if key != "seconds")
+    (folder / f"{outcome.part}.md").write_text(f"{markdown(outcome, seconds)}\nOn {where}.\n")
+
+
+def table(outcome: Outcome) -> Table:
+    """Return what a part found as a table for people."""
+    shown = Table("promise", "seen", "", title=outcome.part, title_justify="left")
+    for check in outcome.checks:
+        shown.add_row(check.promise, check.seen, check.verdict)
+    return shown
+
+
+async def main() -> int:
+    """Run the parts that are asked for; return 1 if a promise is broken."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.proofs", description=__doc__)
+    parser.add_argument("parts", nargs="*", help="which parts; all if none is named")
+    parser.add_argument("--calls", type=int, default=soak.FULL_CALLS, help="of the soak")
+    parser.add_argument("--in-flight", type=int, default=64, help="calls of the soak at a time")
+    parser.add_argument("--cancelled-calls", type=int, default=cancellation.FULL_CALLS)
+    parser.add_argument("--seeds", type=int, default=simulation.FULL_SEEDS)
+    parser.add_argument("--fuzz-seconds", type=int, default=fuzzing.FULL_SECONDS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where the results go")
+    options = parser.parse_args()
+    console, broken = Console(), False
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder)
+        add_checksum_model(store)
+        known = parts(options, store)
+        if unknown := set(options.parts) - known.keys():
+            parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+        for name in options.parts or known:
+            outcome, seconds = await run(name, known[name], console)
+            write(outcome, seconds, options.docs)
+            console.print(table(outcome))
+            broken |= any(check.verdict == "BROKEN" for check in outcome.checks)
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
