@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.proofs import app
+from benchmarks.proofs.bodies import call_of
 from benchmarks.proofs.cancellation import calling
 from benchmarks.proofs.cases import BY_CALLERS, BY_NODES, Case
 from benchmarks.proofs.checksums import expected, random_rows
@@ -18,12 +19,10 @@ from benchmarks.proofs.daemon import APP, Daemon, edge_node, process_of
 from benchmarks.proofs.hostile_caller import MAX_CALL_MIB, MAX_IN_FLIGHT, MIB
 from benchmarks.proofs.report import Check, Outcome, Progress, no_progress
 from benchmarks.proofs.resources import memory_of
-from orchestrator.core.call import Call
-from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import CallError
 from orchestrator.testing import free_port
-from orchestrator.wire.session import SessionChannel
-from policies.facts import PUBLIC, Clearance, Level, Placement
+from orchestrator.wire.dialled import SessionChannel
+from policies.facts import Clearance, Level
 
 SECONDS = 4.0
 """How long each attack goes on in the full form."""
@@ -126,7 +125,7 @@ async def harm_caller(
         await _said(hostile)
         async with watched(os.getpid()) as seen:
             using = asyncio.create_task(_use(channel, case.stream))
-            await _while_honest(asyncio.sleep(seconds), ends)
+            await _while_honest(asyncio.sleep(seconds * case.patience), ends)
             using.cancel()
             await asyncio.wait([using])
         await channel.aclose()
@@ -164,11 +163,7 @@ async def _while_honest(harm: Awaitable[None], ends: Counter[str]) -> None:
 
 async def _use(channel: SessionChannel, stream: bool) -> None:
     """Call the hostile node; read one value of a stream, and then be busy with other things."""
-    placement = Placement("edge")
-    call = Call(
-        id="0" * 16, trace="0" * 32, service="any", version="", arguments={}, label=PUBLIC,
-        deadline=Deadline.after(60.0), placement=placement, stream=stream,
-    )  # fmt: skip
+    call = call_of("any", 60.0, stream)
     while True:
         with suppress(CallError):
             reply = await channel.send(call)

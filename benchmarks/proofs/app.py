@@ -24,6 +24,12 @@ async def stall() -> None:
 
 
 @edge_service
+async def nap() -> None:
+    """Wait for a moment."""
+    await asyncio.sleep(0)
+
+
+@edge_service
 async def pour(count: int, size: int) -> AsyncIterator[bytes]:
     """Yield so many chunks of so many bytes, each at once."""
     for _ in range(count):

@@ -4,62 +4,64 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.core.call import Timings
-from orchestrator.wire.messages import (
+from orchestrator.core.call import Call, Timings
+from orchestrator.core.deadline import Deadline
+from orchestrator.wire.bodies import (
     decode_call,
-    decode_credit,
+    decode_reply,
     decode_timings,
+    decode_value,
+    encode_call,
+    encode_reply,
     encode_timings,
-    parse,
+    encode_value,
 )
-from orchestrator.wire.payloads import decode, encode, pack, unpack
+from orchestrator.wire.messages import decode_credit
+from orchestrator.wire.payloads import pack, unpack
 from orchestrator.wire.status import decode_error
-from protos.isthmus.v1 import node_pb2 as pb
+from policies.facts import PUBLIC, Placement
 
 _SECONDS = 30.0
+_MOST_BYTES = 2**20
+
+
+def call_of(service: str, seconds: float = _SECONDS, stream: bool = False) -> Call:
+    """Return a public call without arguments, with so many seconds of time."""
+    return Call(
+        id="0" * 16, trace="0" * 32, service=service, version="", arguments={}, label=PUBLIC,
+        deadline=Deadline.after(seconds), placement=Placement("edge"), stream=stream,
+    )  # fmt: skip
 
 
 def call_body(service: str, seconds: float = _SECONDS, **arguments: Any) -> bytes:
     """Return the body of a CALL or an OPEN, public, with so many seconds of time."""
-    message = pb.InvokeRequest(
-        service=service, label=pb.Label(level=pb.LEVEL_PUBLIC), timeout_us=int(seconds * 1e6)
-    )
-    encode(pack(arguments), message.arguments)
-    return message.SerializeToString()
+    return b"".join(encode_call(call_of(service, seconds), pack(arguments)))
 
 
 def result_body(value: Any) -> bytes:
     """Return the body of a RESULT."""
-    message = pb.InvokeReply(timings=encode_timings(Timings()))
-    encode(pack(value), message.result)
-    return message.SerializeToString()
+    return b"".join(encode_reply(Timings(), pack(value)))
 
 
 def chunk_body(value: Any) -> bytes:
     """Return the body of a CHUNK."""
-    return encode(pack(value)).SerializeToString()
+    return b"".join(encode_value(pack(value)))
 
 
 def end_body() -> bytes:
     """Return the body of an END."""
-    return encode_timings(Timings()).SerializeToString()
+    return encode_timings(Timings())
 
 
 def _read_call(body: bytes) -> object:
-    request = parse(pb.InvokeRequest, body)
-    return decode_call(request, "edge", False, _SECONDS, time.monotonic)
-
-
-def _read_result(body: bytes) -> object:
-    message = parse(pb.InvokeReply, body)
-    return unpack(decode(message.result)), decode_timings(message.timings)
+    return decode_call(body, "edge", False, _SECONDS, time.monotonic, _MOST_BYTES)
 
 
 READERS: Mapping[str, Callable[[bytes], object]] = {
     "CALL": _read_call,
-    "RESULT": _read_result,
-    "CHUNK": lambda body: unpack(decode(parse(pb.Payload, body))),
-    "END": lambda body: decode_timings(parse(pb.Timings, body)),
+    "RESULT": lambda body: unpack(decode_reply(body)[0]),
+    "CHUNK": lambda body: unpack(decode_value(body)),
+    "END": decode_timings,
     "ERROR": lambda body: decode_error(body, "node:1"),
     "CREDIT": decode_credit,
 }

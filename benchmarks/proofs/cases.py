@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 
 from benchmarks.proofs.hostile_caller import MAX_CALL_MIB, MAX_IN_FLIGHT
+from orchestrator.wire.frames import BESIDE_BYTES
 
 _SESSION_MIB = 32
 """One body under way, a full outbox, and what gRPC keeps: what one session may take."""
 
-_STREAMS = (
-    "NodeSession bounds what each stream sends ahead, not the sum: chunks wait in the outbox "
-    "whether or not it is full. Needed: a stream waits for Outbox.room() before its next chunk."
-)
 _BODIES = (
     "an Assembler bounds one body, and a peer may open 2,048 sessions on each connection. "
     "Needed: one budget for bodies under way, shared by all sessions of a node."
@@ -22,6 +19,10 @@ _PLACES = (
 _SLOTS = (
     "Wheel keeps an empty slot until its time has come, and a peer may choose a time in a "
     "thousand years. Needed: forget a slot when its last limit leaves, or a longest deadline."
+)
+_HEADS = (
+    "both ends remember 1,024 heads of calls, and one may have 64 KiB. "
+    "Needed: remember short heads only."
 )
 _EMPTY = (
     "Session counts the bytes of unread bodies, and an empty chunk has none. "
@@ -39,6 +40,7 @@ class Case:
         unbounded: Why it is known to grow further; empty if it is not.
         starves: Why others are known not to be served meanwhile; empty if they are.
         stream: Whether the victim of a node asks for a stream.
+        patience: How many times the usual time it is given.
     """
 
     name: str
@@ -46,14 +48,17 @@ class Case:
     unbounded: str = ""
     starves: str = ""
     stream: bool = False
+    patience: int = 1
 
 
 BY_CALLERS = (
     Case("unread stream"),
-    Case("unread streams", unbounded=_STREAMS),
+    Case("unread streams"),
     Case("unread results", 3 * MAX_IN_FLIGHT),
     Case("endless body"),
     Case("half bodies", 2 * _SESSION_MIB, unbounded=_BODIES),
+    Case("many bodies", _SESSION_MIB + BESIDE_BYTES // 2**20),
+    Case("many heads", unbounded=_HEADS),
     Case("many calls", starves=_PLACES),
     Case("huge claims"),
     Case("long messages", 40 * MAX_CALL_MIB),
@@ -62,7 +67,7 @@ BY_CALLERS = (
 )
 
 BY_NODES = (
-    Case("empty chunks", 12, stream=True, unbounded=_EMPTY),
+    Case("empty chunks", 12, stream=True, unbounded=_EMPTY, patience=3),
     Case("beyond credit", stream=True),
     Case("endless body"),
     Case("strange answers"),

@@ -22,7 +22,7 @@ FULL_SECONDS = 300
 _LONGEST = 4096
 _MIB = 512
 _MOST_KEPT = 60
-TARGETS = ("frames", "bodies", "caller", "node")
+TARGETS = ("messages", "frames", "bodies", "caller", "node")
 PLANTED = {
     "planted crash": "unpack_from",
     "planted allocation": "bytes taken",

@@ -109,10 +109,28 @@ async def endless_body(stranger: Peer) -> None:
 async def half_bodies(stranger: Peer) -> None:
     """Send most of a large body in each of many sessions, and never the rest."""
     part = encode_frame(Kind.PART, 1, bytes(PART_BYTES))
-    for _ in range(16):
+    for _ in range(40):
         session = stranger.session()
-        for _ in range(8 * MAX_CALL_MIB - 4):
+        for _ in range(4 * MAX_CALL_MIB - 1):
             await session.frames([part])
+
+
+async def many_bodies(stranger: Peer) -> None:
+    """Send large bodies of many calls side by side in one session, until it is cut."""
+    session = stranger.session()
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        for _ in range(4 * MAX_CALL_MIB - 1):
+            for number in range(1, 40):
+                await session.frames([encode_frame(Kind.PART, number, bytes(PART_BYTES))])
+
+
+async def many_heads(stranger: Peer) -> None:
+    """Call services that are not there, each of another long name."""
+    session = stranger.session()
+    for number in range(1, 1500):
+        body = call_body(f"{number}{'x' * 60_000}")
+        await session.frames([encode_frame(Kind.CALL, number, body)])
+        await session.read()
 
 
 async def many_calls(stranger: Peer) -> None:
@@ -134,10 +152,10 @@ async def huge_claims(stranger: Peer) -> None:
 
 async def long_messages(stranger: Peer) -> None:
     """Send messages that gRPC lets pass and a session does not."""
-    for _ in range(30):
+    for _ in range(80):
         session = stranger.session()
         with suppress(grpc.aio.AioRpcError):
-            await session.frames([bytes(2 * MAX_CALL_MIB * MIB)])
+            await session.frames([bytes(MAX_CALL_MIB * MIB)])
         await session.ended()
 
 
@@ -156,7 +174,7 @@ async def far_deadlines(stranger: Peer) -> None:
         calls = []
         for _ in range(32):
             number += 1
-            body = call_body("large", YEAR + number, size=1)
+            body = call_body("nap", YEAR + number)
             calls.append(encode_frame(Kind.CALL, number, body))
         await session.frames(calls)
         await session.read()
@@ -167,8 +185,8 @@ Attack = Callable[[Peer], Coroutine[Any, Any, None]]
 ATTACKS: Mapping[str, Attack] = {
     attack.__name__.replace("_", " "): attack
     for attack in (
-        unread_stream, unread_streams, unread_results, endless_body, half_bodies, many_calls,
-        huge_claims, long_messages, idle_words, far_deadlines,
+        unread_stream, unread_streams, unread_results, endless_body, half_bodies, many_bodies,
+        many_heads, many_calls, huge_claims, long_messages, idle_words, far_deadlines,
     )
 }  # fmt: skip
 

@@ -24,7 +24,8 @@ async def _beyond_credit() -> Messages:
 
 
 async def _empty_chunks() -> Messages:
-    """Send chunks that cost no credit, since they have no body."""
+    """Send one value, and then chunks that cost no credit, since they have no body."""
+    yield encode_frame(Kind.CHUNK, 1, chunk_body(None))
     message = encode_frame(Kind.CHUNK, 1) * _MANY
     while True:
         yield message

@@ -13,6 +13,7 @@ from benchmarks.proofs.targets import (
     BodiesTarget,
     CallerTarget,
     FramesTarget,
+    MessagesTarget,
     NodeTarget,
     Target,
     Wrong,
@@ -20,15 +21,16 @@ from benchmarks.proofs.targets import (
 from orchestrator.core.errors import CallError
 
 TARGETS: dict[str, Callable[[], Target]] = {
+    "messages": MessagesTarget,
     "frames": FramesTarget,
     "bodies": BodiesTarget,
     "caller": CallerTarget,
     "node": NodeTarget,
 }
 PLANTED: dict[str, Callable[[], Target]] = {
-    "planted nothing": lambda: FramesTarget(lambda: Sound().whole),
-    "planted crash": lambda: FramesTarget(lambda: Crashing().whole),
-    "planted allocation": lambda: FramesTarget(lambda: Trusting().whole),
+    "planted nothing": lambda: FramesTarget(lambda: Sound().whole, bytes),
+    "planted crash": lambda: FramesTarget(lambda: Crashing().whole, bytes),
+    "planted allocation": lambda: FramesTarget(lambda: Trusting().whole, bytes),
     "planted leak": lambda: FramesTarget(lambda: Keeping(MOST_BYTES).whole),
 }
 

@@ -14,15 +14,22 @@ from benchmarks.proofs.bodies import READERS, call_body, chunk_body, end_body, r
 from benchmarks.proofs.mutations import join, split
 from benchmarks.proofs.virtual_time import VirtualTime
 from orchestrator import edge_service
+from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import CallError, EndpointUnavailable, InvalidInput, WireError
 from orchestrator.serving.exchange import Exchange
 from orchestrator.serving.session import NodeSession
 from orchestrator.testing import running_node
-from orchestrator.wire.frames import Assembler, Frame, Kind, encode_frame
+from orchestrator.wire.frames import (
+    Assembler,
+    Frame,
+    Kind,
+    decode_message,
+    encode_frame,
+    encode_message,
+)
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.session import Session
 from orchestrator.wire.status import encode_error
-from protos.isthmus.v1 import node_pb2 as pb
 
 MOST_BYTES = 2048
 """The most of one body: small, so that the limit is often met."""
@@ -30,8 +37,14 @@ MOST_BYTES = 2048
 _SECONDS = 20.0
 _TURNS = 3
 
+Wrap = Callable[[bytes], bytes]
+
 Whole = Callable[[bytes], Iterable[Frame]]
 """Takes a message and gives the frames that are complete."""
+
+
+def _message(frames: bytes) -> bytes:
+    return encode_message([frames])
 
 
 class Wrong(AssertionError):
@@ -56,16 +69,20 @@ class FramesTarget:
 
     Args:
         new: Makes a parser for one session.
+        wrap: Makes a message of the bytes of frames, whatever they are.
     """
 
-    def __init__(self, new: Callable[[], Whole] = lambda: Assembler(MOST_BYTES).whole) -> None:
+    def __init__(
+        self, new: Callable[[], Whole] = lambda: Assembler(MOST_BYTES).whole, wrap: Wrap = _message
+    ) -> None:
         self._new = new
+        self._wrap = wrap
 
     def __call__(self, data: bytes) -> None:
         """Read all messages of one session."""
         whole, size = self._new(), 0
         for message in split(data):
-            for kind, _, body in whole(message):
+            for kind, _, body in whole(self._wrap(message)):
                 size += len(body or b"")
                 if kind is Kind.PART or len(body or b"") > max(len(message), MOST_BYTES):
                     raise Wrong("a frame that may not come out")
@@ -75,6 +92,22 @@ class FramesTarget:
     def seeds(self) -> Sequence[bytes]:
         """Return sessions of both directions."""
         return [join(messages) for messages in (_caller_says(), _node_says(), _in_parts())]
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class MessagesTarget:
+    """The parser of whole messages, what stands before the frames included."""
+
+    def __call__(self, data: bytes) -> None:
+        """Read one message."""
+        if sum(len(body) for _, _, body in decode_message(data)) > len(data):
+            raise Wrong("more came out than went in")
+
+    def seeds(self) -> Sequence[bytes]:
+        """Return messages of both directions, short and long."""
+        return [_message(frames) for frames in (*_caller_says(), *_node_says(), *_in_parts())]
 
     def close(self) -> None:
         """Do nothing."""
@@ -125,17 +158,12 @@ class Scripted:
         for _ in range(_TURNS):  # so that what was said has its effect
             await asyncio.sleep(0)
         message = next(self._messages, None)
-        return grpc.aio.EOF if message is None else pb.SessionMessage(frames=message)
+        ended = message is None or self._cancelled
+        return grpc.aio.EOF if ended else _message(message or b"")
 
-    async def __aiter__(self) -> AsyncIterator[pb.SessionMessage]:
-        while isinstance(message := await self.read(), pb.SessionMessage):
-            if self._cancelled:
-                return
-            yield message
-
-    async def write(self, message: pb.SessionMessage) -> None:
+    async def write(self, message: bytes) -> None:
         """Check that what the other end says is made of frames."""
-        list(self._hears.whole(message.frames))
+        list(self._hears.whole(message))
 
     def cancel(self) -> bool:
         """End what it says."""
@@ -155,17 +183,14 @@ class CallerTarget:
 
     async def _live(self, data: bytes) -> None:
         session = Session(Scripted(split(data)), "node:1", MOST_BYTES)
-        asking = [session.call(b"1"), session.call(b"2"), self._read_stream(session)]
+        due = Deadline.after(_SECONDS, asyncio.get_running_loop().time)
+        asking = [session.call(b"1", due), session.call(b"2", due), _read_stream(session, due)]
         ends = await asyncio.gather(*asking, return_exceptions=True)
         await session.aclose()  # raises whatever ended its reader that was no error of ours
         for end in ends:
             if isinstance(end, BaseException) and not isinstance(end, CallError):
                 raise end
         await _check_quiet()
-
-    async def _read_stream(self, session: Session) -> None:
-        async for _ in session.stream(b"3"):
-            pass
 
     def seeds(self) -> Sequence[bytes]:
         """Return what nodes say."""
@@ -226,15 +251,19 @@ class _Log(logging.Handler):
             self.said.append(record.getMessage())
 
 
+async def _read_stream(session: Session, due: Deadline) -> None:
+    async for _ in session.stream(b"3", due):
+        pass
+
+
 async def _bounded(work: Any) -> None:
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(5 * _SECONDS):
         await work
 
 
 async def _check_quiet() -> None:
-    """Look for tasks that a session left behind."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+    """Look for tasks that a session left behind, once all usual deadlines are over."""
+    await asyncio.sleep(3 * _SECONDS)
     if len(asyncio.all_tasks()) > 1:
         raise Wrong("a session left tasks behind")
 
