@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -82,8 +83,27 @@ def table(outcome: Outcome) -> Table:
     return shown
 
 
-async def main() -> int:
-    """Run the parts that are asked for; return 1 if a promise is broken."""
+def run_each(names: list[str], asked: list[str]) -> int:
+    """Run parts in processes of their own, so that none has what another left in its memory."""
+    command = [sys.executable, "-m", "benchmarks.proofs"]
+    rest = [argument for argument in sys.argv[1:] if argument not in asked]
+    return max([subprocess.run([*command, name, *rest], check=False).returncode for name in names])
+
+
+def run_one(name: str, options: argparse.Namespace) -> int:
+    """Run one part, write and print what it found; return 1 if a promise is broken."""
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder)
+        add_checksum_model(store)
+        outcome, seconds = asyncio.run(run(name, parts(options, store)[name], console))
+    write(outcome, seconds, options.docs)
+    console.print(table(outcome))
+    return int(any(check.verdict == "BROKEN" for check in outcome.checks))
+
+
+def main() -> int:
+    """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.proofs", description=__doc__)
     parser.add_argument("parts", nargs="*", help="which parts; all if none is named")
     parser.add_argument("--calls", type=int, default=soak.FULL_CALLS, help="of the soak")
@@ -94,20 +114,12 @@ async def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the results go")
     options = parser.parse_args()
-    console, broken = Console(), False
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder)
-        add_checksum_model(store)
-        known = parts(options, store)
-        if unknown := set(options.parts) - known.keys():
-            parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(known)}")
-        for name in options.parts or known:
-            outcome, seconds = await run(name, known[name], console)
-            write(outcome, seconds, options.docs)
-            console.print(table(outcome))
-            broken |= any(check.verdict == "BROKEN" for check in outcome.checks)
-    return int(broken)
+    known = list(parts(options, Path()))
+    if unknown := set(options.parts) - set(known):
+        parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+    names = options.parts or known
+    return run_one(names[0], options) if len(names) == 1 else run_each(names, options.parts)
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

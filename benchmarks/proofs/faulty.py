@@ -19,7 +19,7 @@ __all__ = ["checksum", "stall", "tasks"]
 LEAK_BYTES = 1000
 """What each call leaves behind."""
 
-RARELY = 200
+RARELY = 10
 """One of so many calls leaves a task and a descriptor behind."""
 
 _left: list[object] = []

@@ -28,6 +28,7 @@ GIVEN_UP = 0.01
 _ROUNDS = 20
 _WARM = 0.4  # of the rounds, by when heaps, pools and caches have their size
 _SLACK = 3  # threads of gRPC's own pool come and go
+_CONTROL_CALLS = 2000
 _LATE_SECONDS = 0.02
 _SECONDS = 10.0  # the wheels of deadlines have their size after so long
 _QUIET_SECONDS = 0.1
@@ -138,10 +139,10 @@ async def prove(
 ) -> Outcome:
     """Prove that calls leave nothing behind, and that something left behind would be seen."""
     found = await soak(store, right_app, calls, in_flight, seed, progress=progress)
-    control = await planted(store, max(calls // 50, 2000), in_flight, seed)
+    control = await planted(store, _CONTROL_CALLS, in_flight, seed)
     figures = {"samples": [asdict(sample) for sample in found.samples]}
     terms = {"calls": calls, "in flight": in_flight, "seed": seed}
-    return Outcome("soak", terms, (*checks_of(found, calls), control), figures)
+    return Outcome("soak", terms, (*checks_of(found, calls, in_flight), control), figures)
 
 
 async def soak(
@@ -161,7 +162,7 @@ async def soak(
     return found
 
 
-def checks_of(found: Soak, calls: int) -> list[Check]:
+def checks_of(found: Soak, calls: int, in_flight: int) -> list[Check]:
     """Return what a soak promises."""
     ends, enough = found.ends, calls * GIVEN_UP / 2
     checks = [
@@ -177,7 +178,9 @@ def checks_of(found: Soak, calls: int) -> list[Check]:
     for side in ("caller", "node"):
         held = [getattr(sample, side) for sample in found.warm]
         checks.append(_memory_check(side, found.warm, held))
-        checks += [_count_check(side, what, held) for what in ("tasks", "threads", "descriptors")]
+        # A node keeps the tasks of as many calls as were once under way.
+        slacks = {"tasks": in_flight, "threads": _SLACK, "descriptors": _SLACK}
+        checks += [_count_check(side, what, held, slack) for what, slack in slacks.items()]
     return checks
 
 
@@ -191,12 +194,11 @@ def _memory_check(side: str, warm: list[Sample], held: list[Held]) -> Check:
     )
 
 
-def _count_check(side: str, what: str, held: list[Held]) -> Check:
+def _count_check(side: str, what: str, held: list[Held], slack: int) -> Check:
     """Compare the beginning with the end: what leaks grows, what only swings does not."""
     counts: list[Any] = [getattr(each, what) for each in held]
     third = max(len(counts) // 3, 1)
     first, last = min(counts[:third]), min(counts[-third:])
-    slack = 0 if what == "tasks" else _SLACK
     seen = f"{min(counts)} to {max(counts)}, at the end {counts[-1]}"
     return Check(f"{side}: {what} are constant", seen, last <= first + slack)
 
@@ -207,7 +209,7 @@ async def planted(store: Path, calls: int, in_flight: int, seed: int) -> Check:
 
     found = await soak(store, faulty, calls, in_flight, seed, faulty.leave_behind)
     wanted = [f"{side}: {what}" for side in ("caller", "node") for what in _PLANTED]
-    checks = checks_of(found, calls)
+    checks = checks_of(found, calls, in_flight)
     seen = [w for w in wanted if any(c.promise.startswith(w) and not c.holds for c in checks)]
     return Check(
         "the positive control: planted leaks are seen", ", ".join(seen) or "none", seen == wanted

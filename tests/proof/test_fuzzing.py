@@ -10,7 +10,7 @@ from benchmarks.proofs.fuzzing import known_inputs
 from benchmarks.proofs.judge import PLANTED, TARGETS, replay
 from benchmarks.proofs.mutations import join, mutated, split
 
-RUNS = {"frames": 4000, "bodies": 10_000, "caller": 1000, "node": 1500}
+RUNS = {"messages": 4000, "frames": 4000, "bodies": 10_000, "caller": 1000, "node": 1500}
 
 
 @pytest.mark.parametrize("target", NAMES)

@@ -1,5 +1,8 @@
 """The small form; `make proof PART=soak` is the full one."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,16 +11,22 @@ import pytest
 
 from benchmarks.proofs.daemon import Daemon
 from benchmarks.proofs.resources import Held
-from benchmarks.proofs.soak import Sample, Soak, checks_of, prove
+from benchmarks.proofs.soak import Sample, Soak, checks_of
 
 MIB = 2**20
 
 
 @pytest.mark.timeout(300)
-async def test_calls_leave_nothing_behind(store: Path) -> None:
-    outcome = await prove(store, calls=20_000)
-    assert [check for check in outcome.checks if not check.holds] == []
-    assert outcome.check("the positive control").holds
+def test_calls_leave_nothing_behind(tmp_path: Path) -> None:
+    """In a process of its own: what other tests have left in this one would hide growth."""
+    command = [sys.executable, "-m", "benchmarks.proofs", "soak", "--calls", "20000"]
+    done = subprocess.run([*command, "--docs", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "soak.json").read_text())
+    assert [check for check in found["checks"] if not check["holds"]] == []
+    assert "the positive control" in found["checks"][-1]["promise"]
+    assert found["figures"]["samples"][-1]["calls"] == 20_000
+    assert "planted leaks are seen" in (tmp_path / "soak.md").read_text()
 
 
 def soaked(**growth: float) -> Soak:
@@ -39,13 +48,12 @@ def soaked(**growth: float) -> Soak:
         ({}, []),
         ({"memory": 190_000}, []),
         ({"memory": 210_000}, ["node: memory"]),
-        ({"tasks": 0.2}, ["node: tasks"]),
+        ({"tasks": 1}, ["node: tasks"]),
         ({"threads": 1}, ["node: threads"]),
         ({"descriptors": 1}, ["node: descriptors"]),
     ],
 )
 def test_growth_is_found_and_named(growth: dict[str, float], broken: list[str]) -> None:
-    wrong = [check.promise for check in checks_of(soaked(**growth), 20_000) if not check.holds]
-    assert [promise.startswith(name) for promise, name in zip(wrong, broken, strict=True)] == [
-        True
-    ] * len(broken)
+    checks = checks_of(soaked(**growth), 20_000, in_flight=1)
+    found = [" ".join(check.promise.split()[:2]) for check in checks if not check.holds]
+    assert found == broken
