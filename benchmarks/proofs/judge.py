@@ -44,6 +44,9 @@ _GROWTH_BYTES = 10
 _NODE_GROWTH_BYTES = 64
 """What an input may leave behind, on average; at a node each far deadline leaves a slot."""
 
+_CACHES_BYTES = 128 * 1024
+"""What all inputs together may leave behind beside: caches that fill late."""
+
 _A_LOOK = 1000
 
 
@@ -87,7 +90,7 @@ class Judge:
         if self._runs <= _A_LOOK:
             self._held = held
             return
-        growth = (held - self._held) / (self._runs - _A_LOOK)
+        growth = (held - self._held - _CACHES_BYTES) / (self._runs - _A_LOOK)
         if growth > (_NODE_GROWTH_BYTES if isinstance(self._target, NodeTarget) else _GROWTH_BYTES):
             raise Wrong(f"{growth:.0f} bytes an input are left behind")
 
