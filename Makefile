@@ -74,6 +74,7 @@ $(VENV)/ready-to-test: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/ready-to-bench: $(VENV)/ready-to-run
 	$(PIP) -e ".[all,bench]"
+	touch $@
 
 $(VENV)/ready-to-prove: $(VENV)/ready-to-test
 	$(PIP) -e ".[proof]"
