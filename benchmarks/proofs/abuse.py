@@ -189,14 +189,14 @@ async def prove(store: Path, seconds: float = SECONDS, progress: Progress = no_p
 
 async def control(store: Path, seconds: float = 1.5) -> Check:
     """Return whether the same checks find victims whose limits are off."""
-    endless, unread = Case("endless body"), Case("unread stream")
+    endless, many = Case("endless body"), Case("many calls")
     careless = await harm_node(store, endless, seconds, {"max_call_mib": 256})
-    tight = await harm_node(store, unread, seconds, {"max_in_flight": 1})
+    tight = await harm_node(store, many, seconds, {"max_in_flight": 1})
     async with edge_node(store) as node:
         caller = await harm_caller(node, endless, seconds, call_mib=256)
     found = (
         not checks_of(endless, "node", careless)[0].holds,
-        not checks_of(unread, "node", tight)[1].holds,
+        not checks_of(many, "node", tight)[1].holds,
         not checks_of(endless, "caller", caller)[0].holds,
     )
     return Check(

@@ -20,10 +20,6 @@ _SLOTS = (
     "Wheel keeps an empty slot until its time has come, and a peer may choose a time in a "
     "thousand years. Needed: forget a slot when its last limit leaves, or a longest deadline."
 )
-_HEADS = (
-    "both ends remember 1,024 heads of calls, and one may have 64 KiB. "
-    "Needed: remember short heads only."
-)
 _EMPTY = (
     "Session counts the bytes of unread bodies, and an empty chunk has none. "
     "Needed: count HEADER_BYTES, or more, for each frame, on both sides."
@@ -58,7 +54,7 @@ BY_CALLERS = (
     Case("endless body"),
     Case("half bodies", 2 * _SESSION_MIB, unbounded=_BODIES),
     Case("many bodies", _SESSION_MIB + BESIDE_BYTES // 2**20),
-    Case("many heads", unbounded=_HEADS),
+    Case("many heads"),
     Case("many calls", starves=_PLACES),
     Case("huge claims"),
     Case("long messages", 40 * MAX_CALL_MIB),
