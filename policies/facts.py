@@ -120,7 +120,7 @@ class Placement:
         return f"{self.home}, {self.spread} to {other}"
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class CallFacts:
     """What rules may know of a call: never its payload.
 
@@ -141,7 +141,7 @@ class CallFacts:
     remaining_ms: float
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class EndpointFacts:
     """A snapshot of one endpoint as the caller sees it, for one service.
 

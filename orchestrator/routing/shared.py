@@ -53,17 +53,25 @@ class SharedDecision:
         for endpoint, changes in self._seen:
             if endpoint.changes != changes:
                 return None
-        ranked, ample_ms = [], remaining_ms / _AMPLE
+        ample_ms, decision = remaining_ms / _AMPLE, self._decision
+        costs = []
         for candidate, endpoint, one_more in self._candidates:
             joined = endpoint.limiter.count - candidate.endpoint.in_flight
-            if joined:
-                cost_ms = candidate.cost_ms + joined * one_more
-                candidate = Candidate(candidate.endpoint, candidate.preferred, cost_ms, joined)
-            if candidate.cost_ms > ample_ms:
+            costs.append(candidate.cost_ms + joined * one_more)
+            if costs[-1] > ample_ms:
                 return None
+        return decision if len(costs) == 1 else self._reordered(costs)
+
+    def _reordered(self, costs: list[float]) -> Decision:
+        """Return the Decision with its candidates by what they cost now."""
+        ranked = []
+        for (candidate, endpoint, _), cost_ms in zip(self._candidates, costs, strict=True):
+            joined = endpoint.limiter.count - candidate.endpoint.in_flight
+            if joined:
+                candidate = Candidate(candidate.endpoint, candidate.preferred, cost_ms, joined)
             ranked.append(candidate)
-        decision = self._decision
         ranked.sort(key=Candidate.rank)
+        decision = self._decision
         if ranked[0].endpoint is decision.candidates[0].endpoint:
             return decision
         return Decision(decision.call, tuple(ranked), decision.refused, decision.terms)

@@ -79,7 +79,8 @@ class Bodies:
             context: The variables that it sees and sets; None copies those of the awaiter.
             on_wait: Is told when the body first leaves the loop to others.
         """
-        context = context or contextvars.copy_context()
+        if context is None:
+            context = contextvars.copy_context()
         if inspect.iscoroutinefunction(body):
             return await in_context(body(), context, on_wait)
         if inline:
