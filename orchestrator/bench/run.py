@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -17,8 +16,6 @@ from orchestrator.bench.machine import Machine
 from orchestrator.bench.outcome import Outcome
 from orchestrator.bench.suites.suite import Options, PeerOpenings, Suite
 from orchestrator.bench.turns import CannotRunError, Told, take_turns
-
-_DESCRIPTION = "{task.description}"
 
 
 async def run_suite(suite: Suite, options: Options, on_turn: Told = lambda *_: None) -> Outcome:
@@ -51,17 +48,36 @@ async def run_suites(
         peers: How to start the peers.
         on_outcome: Hears of each suite when it is done: a later one may be interrupted.
     """
-    columns = BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn(_DESCRIPTION)
-    outcomes = []
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    console, outcomes = Console(stderr=True), []
+    with Progress(*columns, console=console) as progress:
         for suite in suites:
-            bar = progress.add_task(suite.name, total=1.0)
-
-            def turn(text: str, part: float = 0.0, suite: Suite = suite, bar: Any = bar) -> None:
-                progress.update(bar, description=f"{suite.name}: {text}", completed=part)
-
-            outcome = await run_suite(suite, Options(rounds, seconds, store, peers, turn), turn)
+            shown = _Shown(suite.name, progress)
+            options = Options(rounds, seconds, store, peers, shown)
+            outcome = await run_suite(suite, options, shown)
             on_outcome(outcome)
             outcomes.append(outcome)
-            progress.update(bar, description=f"{suite.name}: done", completed=1.0)
+            shown("done", 1.0)
     return outcomes
+
+
+class _Shown:
+    """Shows what a suite does: as a bar, or where no bar can move, by a line for each step."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name = name
+        self._progress = progress
+        self._bar = progress.add_task(name, total=1.0)
+        self._step = ""
+
+    def __call__(self, text: str, part: float = 0.0) -> None:
+        self._progress.update(self._bar, description=f"{self._name}: {text}", completed=part)
+        step = text.partition(":")[0]
+        if step != self._step and not self._progress.console.is_terminal:
+            self._progress.console.print(f"{self._name}: {step}")
+        self._step = step
