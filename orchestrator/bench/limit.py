@@ -44,7 +44,7 @@ class Limit:
             self._runtimes[threads] = kind(threads=threads)
             self._runtimes[threads].load(model, folder)
         self._ways = list(itertools.product(sizes, self._runtimes))
-        self._rates: dict[tuple[int, int], list[float]] = defaultdict(list)
+        self._rates: dict[tuple[int, int], float] = defaultdict(float)
 
     def vector(self, text: str) -> Vectors:
         """Return what the graph answers to one text alone, to check others by."""
@@ -57,27 +57,31 @@ class Limit:
 
         The first time all ways are tried, from then on those two that are fastest so far.
         """
-        for way in self._ways:
-            self._rates[way].append(self._rate(*way))
-        fastest = max(self._ways, key=lambda way: self._rates[way][-1])
-        tried = len(self._ways)
-        self._ways.sort(key=lambda way: max(self._rates[way]), reverse=True)
-        del self._ways[2:]
-        found = {"texts_per_second": self._rates[fastest][-1]}
-        return {**found, "bucket": fastest[0], "threads": fastest[1]}, tried * self._count
+        found = {way: self._run(*way) for way in self._ways}
+        for way, figures in found.items():
+            self._rates[way] = max(self._rates[way], figures["texts_per_second"])
+        self._ways = sorted(self._ways, key=self._rates.__getitem__, reverse=True)[:2]
+        best = max(found.values(), key=lambda figures: figures["texts_per_second"])
+        return best, len(found) * self._count
 
     def _buckets(self, rows: Sequence[Row], size: int) -> list[Batch]:
         """Cut rows into batches; the longest come first: at the end no core is left alone."""
         buckets = [rows[start : start + size] for start in range(0, len(rows), size)]
         return [self._processor.collate(bucket) for bucket in reversed(buckets)]
 
-    def _rate(self, size: int, threads: int) -> float:
+    def _run(self, size: int, threads: int) -> Figures:
         batches, runtime = self._batches[size], self._runtimes[threads]
 
         def run(batch: Batch) -> None:
             runtime.run(self._name, batch, Stop())
 
         with ThreadPoolExecutor(max(usable_cores() // threads, 1)) as workers:
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             list(workers.map(run, batches))
-            return self._count / (time.perf_counter() - began)
+            seconds, used = time.perf_counter() - began, time.process_time() - used
+        return {
+            "texts_per_second": self._count / seconds,
+            "cpu_us": used / self._count * 1e6,
+            "bucket": size,
+            "threads": threads,
+        }

@@ -1,5 +1,6 @@
 """A plot of one figure of a suite: a panel for each case, a bar for each way."""
 
+import math
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,10 +28,12 @@ def draw(outcome: Outcome, path: Path) -> None:
         for case, rows in by_case(outcome.rows).items()
     }
     most = max((len(rows) for rows in cases.values()), default=1)
-    size = 5.2 * max(len(cases), 1), 1.2 + 0.32 * most
+    across = min(max(len(cases), 1), 2)
+    down = max(math.ceil(len(cases) / across), 1)
+    size = 6.0 * across, down * (1.0 + 0.25 * most)
     figure = Figure(figsize=size, layout="constrained")
     for place, (case, rows) in enumerate(cases.items(), 1):
-        axes = figure.add_subplot(1, len(cases), place)
+        axes = figure.add_subplot(down, across, place)
         ranges = [_range(outcome, column.key, case, row.way) for row in rows]
         names = [textwrap.shorten(row.way, 36) for row in rows]
         axes.barh(
@@ -42,10 +45,16 @@ def draw(outcome: Outcome, path: Path) -> None:
         )
         axes.invert_yaxis()
         axes.set_title(case, fontsize=9)
-        axes.set_xscale("log")
+        if _wide([row.medians[column.key] for row in rows]):
+            axes.set_xscale("log")
         axes.tick_params(labelsize=7)
         axes.set_xlabel(column.title, fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def _wide(values: list[float]) -> bool:
+    """Say whether the least could not be seen beside the most."""
+    return min(values) > 0 and max(values) / min(values) > 50
 
 
 def _range(outcome: Outcome, key: str, case: str, way: str) -> tuple[float, float]:

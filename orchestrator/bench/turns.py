@@ -21,7 +21,7 @@ class Way:
     Attributes:
         name: What tables call it.
         measure: Measures for about so many seconds; gives its figures, and the number of calls
-            that the CPU time is divided by.
+            that the CPU time is divided by, unless it gives figures of CPU time itself.
         server: The process that answers it, whose children count, too; None is this process.
         awake: Wraps its turn; servers whose turn it is not may sleep.
     """
@@ -115,7 +115,7 @@ async def _turn(way: Way, seconds: float) -> tuple[Figures, float]:
         used = before.until(Usage.now(servers))
     caller, answering = (seconds / calls * 1e6 for seconds in (used.own, used.servers))
     cpu = {"caller_cpu_us": caller, "server_cpu_us": answering, "cpu_us": caller + answering}
-    return {**figures, **cpu}, used.foreign
+    return {**cpu, **figures}, used.foreign
 
 
 def _rotated(ways: Sequence[Way], by: int) -> Iterable[Way]:

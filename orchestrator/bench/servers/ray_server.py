@@ -43,7 +43,7 @@ class Batched:
         return Response(await self.embed((await request.body()).decode()))
 
 
-@serve.deployment(max_ongoing_requests=1, num_replicas=2, ray_actor_options={"num_cpus": 0.5})
+@serve.deployment(max_ongoing_requests=QUEUE, num_replicas=2, ray_actor_options={"num_cpus": 0.5})
 class Single:
     def __init__(self, folder: str) -> None:
         self.model = Embedder(folder, 1)
