@@ -1,4 +1,4 @@
-"""The limit: what the same graph reaches in this process without any serving."""
+"""The limit: what the same graphs reach in this process without any serving."""
 
 import itertools
 import time
@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from orchestrator.bench.turns import CannotRunError, Figures
-from orchestrator.bench.usage import usable_cores
-from orchestrator.core.model import Batch, ModelFolder, Row, Runtime, Stop
+from orchestrator.core.model import Batch, ModelFolder, Row, Stop, Way
 from orchestrator.models.text import TextEmbedding, TextProcessor, Vectors
 from orchestrator.serving.runtimes import find_runtime, how_to_get
 
+PRECISION = "full"
 BUCKETS = (8, 16)
 
 
@@ -37,25 +37,25 @@ class Limit:
         self._processor = TextProcessor(folder)
         rows = sorted(self._processor.rows(texts), key=self._processor.length)
         alike = self._processor.length(rows[0]) == self._processor.length(rows[-1])
-        sizes = BUCKETS[:1] if alike else BUCKETS
-        self._batches = {size: self._buckets(rows, size) for size in sizes}
-        self._runtimes: dict[int, Runtime] = {}
-        for threads in {1, usable_cores()}:
-            self._runtimes[threads] = kind(threads=threads)
-            self._runtimes[threads].load(model, folder)
-        self._ways = list(itertools.product(sizes, self._runtimes))
-        self._rates: dict[tuple[int, int], float] = defaultdict(float)
+        self._batches = {
+            size: self._buckets(rows, size) for size in (BUCKETS[:1] if alike else BUCKETS)
+        }
+        self._runtime = kind(graph=PRECISION)
+        self._runtime.load(model, folder)
+        self._ways = list(itertools.product(self._batches, self._runtime.ways(folder)))
+        self._rates: dict[tuple[int, Way], float] = defaultdict(float)
 
     def vector(self, text: str) -> Vectors:
         """Return what the graph answers to one text alone, to check others by."""
         batch = self._processor.collate(self._processor.rows([text]))
-        answer = self._runtimes[1].run(self._name, batch, Stop())
+        answer = self._runtime.run(self._name, batch, Stop())
         return np.ravel(self._processor.result(self._processor.split(answer, 1)))
 
     def best(self) -> tuple[Figures, int]:
         """Run all texts in several ways; return the figures of the fastest, and texts in all.
 
-        The first time all ways are tried, from then on those two that are fastest so far.
+        The ways are all graphs of the full precision, by sizes of buckets, by uses of the cores.
+        The first time all are tried, from then on those two that are fastest so far.
         """
         found = {way: self._run(*way) for way in self._ways}
         for way, figures in found.items():
@@ -69,13 +69,13 @@ class Limit:
         buckets = [rows[start : start + size] for start in range(0, len(rows), size)]
         return [self._processor.collate(bucket) for bucket in reversed(buckets)]
 
-    def _run(self, size: int, threads: int) -> Figures:
-        batches, runtime = self._batches[size], self._runtimes[threads]
+    def _run(self, size: int, way: Way) -> Figures:
+        batches, compute = self._batches[size], self._runtime.open(self._name, way)
 
         def run(batch: Batch) -> None:
-            runtime.run(self._name, batch, Stop())
+            compute(batch, Stop())
 
-        with ThreadPoolExecutor(max(usable_cores() // threads, 1)) as workers:
+        with ThreadPoolExecutor(way.runs) as workers:
             began, used = time.perf_counter(), time.process_time()
             list(workers.map(run, batches))
             seconds, used = time.perf_counter() - began, time.process_time() - used
@@ -83,5 +83,5 @@ class Limit:
             "texts_per_second": self._count / seconds,
             "cpu_us": used / self._count * 1e6,
             "bucket": size,
-            "threads": threads,
+            "runs": way.runs,
         }

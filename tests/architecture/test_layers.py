@@ -92,7 +92,7 @@ def test_policies_are_pure(modules: Modules) -> None:
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [
-        ("onnxruntime", ("edge_node", "orchestrator.models", "orchestrator.bench")),
+        ("onnxruntime", ("edge_node", "orchestrator.models", "orchestrator.bench.servers")),
         ("torch", ("cloud_node", "orchestrator.models")),
         ("transformers", ("cloud_node", "orchestrator.models")),
         ("grpc", (*GRPC_ROOMS, *BARE_ROOMS)),

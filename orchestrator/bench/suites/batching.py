@@ -12,7 +12,7 @@ import numpy as np
 
 from orchestrator.bench import library
 from orchestrator.bench.embedding import MODEL, minilm
-from orchestrator.bench.limit import Limit
+from orchestrator.bench.limit import PRECISION, Limit
 from orchestrator.bench.load import percentile
 from orchestrator.bench.parties import Opening, Party, open_all
 from orchestrator.bench.peers import BATCHING, PEERS, TUNED
@@ -42,7 +42,7 @@ async def open_suite(options: Options) -> AsyncIterator[Prepared]:
         lengths = mixed_lengths(count) if name == "mixed lengths" else [LONGEST] * count
         mixes[name] = Mix(name, rate, texts_of(lengths, folder))
     async with AsyncExitStack() as stack:
-        flags = ["--models", str(options.store)]
+        flags = ["--models", str(options.store), "--graph", PRECISION]
         session = partial(library.over_session, app=library.EMBEDDING, flags=flags)
         ours: list[tuple[str, Opening]] = [(library.SESSION, session)]
         theirs = [opening for peer in options.peers for opening in peer.embeddings]
@@ -116,9 +116,10 @@ SUITE = Suite(
     name="batching",
     title="What of a model reaches its callers",
     about=(
-        "MiniLM in FP32, one text a call, in random order. The limit runs the same graph and the "
-        "same texts in this process without any serving, sorted by length, in batches of 8 or 16 "
-        "by one thread on each core or by all cores together, whichever is fastest in that round. "
+        "MiniLM in FP32, one text a call, in random order. The limit runs the same texts by the "
+        "graphs that a node has to choose from in this process without any serving, sorted by "
+        "length, in batches of 8 or 16, by one thread on each core or by all cores together, "
+        "whichever is fastest in that round. "
         "Mixed lengths are log-normal from 8 to 128 tokens, median 28."
     ),
     bases=(

@@ -45,8 +45,8 @@ async def open_suite(options: Options) -> AsyncIterator[Prepared]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-bench-")))
         options.say("quantising the model")
         starts: dict[str, Callable[[], Awaitable[Figures]]] = {
-            FULL: partial(cold_start, options.store),
-            QUANTISED: partial(cold_start, folder),
+            FULL: partial(cold_start, options.store, "full"),
+            QUANTISED: partial(cold_start, folder, "int8"),
         }
         try:
             await asyncio.to_thread(quantised_store, options.store, folder)
@@ -98,7 +98,8 @@ SUITE = Suite(
     about=(
         "Each statement runs in a fresh interpreter, each node or server is started anew, in every "
         "round; the file cache is warm. Memory is what ending the processes would free. A cold "
-        "start lasts from the command line until the node, with MiniLM loaded and warm, is ready."
+        "start lasts from the command line until the node, with MiniLM loaded and warm, is ready; "
+        "what a node has learned of the model at an earlier start lies in its store."
     ),
     bases=(Base("base", [BASE]), Base("FP32", [FULL])),
     columns=(

@@ -17,7 +17,7 @@ def test_the_limit_is_the_fastest_way_of_those_tried(minilm_store: Path) -> None
     limit = Limit(MINILM, folder, texts_of(mixed_lengths(32), folder))
     figures, texts = limit.best()
     assert texts % 32 == 0
-    assert texts >= 64
+    assert texts >= 32 * 2 * 2  # graphs fused or not, two sizes of buckets
     assert figures["texts_per_second"] > 0
     assert figures["bucket"] in BUCKETS
     assert limit.best()[1] == 64  # the two fastest ways only
