@@ -108,16 +108,16 @@ async def _connect(
     settings: Settings, directory: Directory, clock: Clock, stack: AsyncExitStack
 ) -> None:
     """Enter the nodes of the settings in the directory, and follow their zones."""
-    max_bytes = settings.max_call_mib * 2**20
+    max_bytes, shared = settings.max_call_mib * 2**20, settings.shared_memory_mib * 2**20
 
     def zone_node(entry: NodeEntry, address: str) -> Endpoint:
         """Return the endpoint of one address of a zone."""
-        return connect(entry, max_bytes, clock, address, f"{entry.name}/{address}")
+        return connect(entry, max_bytes, clock, address, f"{entry.name}/{address}", shared)
 
     await _listen(settings, directory, clock, stack)
     for entry in settings.nodes:
         if entry.address:
-            directory.add(connect(entry, max_bytes, clock))
+            directory.add(connect(entry, max_bytes, clock, shared_bytes=shared))
         if not entry.zone:
             continue
         zone = Zone(entry.zone, directory, functools.partial(zone_node, entry))

@@ -1,5 +1,6 @@
 """The caller's settings: isthmus.yaml, and ISTHMUS_* in the environment."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from pydantic import (
 from orchestrator.sources import load
 from policies.catalog import DEFAULT_FILTERS, DEFAULT_SCORERS
 from policies.facts import Clearance, Level, Tier
+
+_LONGEST_SOCKET = 107
+"""What Linux takes, without the zero at its end."""
 
 
 def parse_clearance(value: Any) -> Clearance:
@@ -60,6 +64,10 @@ def _categories(given: Any) -> frozenset[str]:
 ClearanceSetting = Annotated[
     Clearance, BeforeValidator(parse_clearance), PlainSerializer(str, when_used="json")
 ]
+
+
+SharedMemoryMib = Annotated[int, Field(ge=0, le=1024)]
+"""What one end of a session may have in memory shared with the other; 0 shares none."""
 
 
 class Section(BaseModel):
@@ -114,7 +122,9 @@ class NodeEntry(Section):
 def check_place(place: str) -> None:
     """Raise ValueError if something is neither "host:port" nor "unix:/path"."""
     port = re.fullmatch(r".+:([0-9]{1,5})", place)
-    if not place.startswith("unix:") and not (port and 0 < int(port[1]) < 2**16):
+    if place.startswith("unix:"):
+        check_socket(place.removeprefix("unix:"))
+    elif not (port and 0 < int(port[1]) < 2**16):
         raise ValueError(f"{place!r} has no port from 1 to 65535: write host:port")
 
 
@@ -136,6 +146,15 @@ class ListenSettings(Section):
                 "and tls.key (ours), or say insecure: true"
             )
         return self
+def check_socket(path: str) -> None:
+    """Raise ValueError if a Unix socket cannot have that path."""
+    if not path:
+        raise ValueError("a Unix socket needs a path: write unix:/run/isthmus/edge.sock")
+    if (length := len(os.fsencode(path))) > _LONGEST_SOCKET:
+        raise ValueError(
+            f"the path of a Unix socket has at most {_LONGEST_SOCKET} bytes, and {path!r} has "
+            f"{length}: give a shorter one"
+        )
 
 
 class PolicySettings(Section):
@@ -160,6 +179,7 @@ class Settings(Section):
     policies: PolicySettings = PolicySettings()
     models: ModelSettings = ModelSettings()
     max_call_mib: int = Field(default=80, ge=1, le=1024)
+    shared_memory_mib: SharedMemoryMib = 128
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":

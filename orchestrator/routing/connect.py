@@ -9,6 +9,7 @@ from orchestrator.settings import ListenSettings, NodeEntry
 from orchestrator.wire.attached import AttachedNode
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.security import TlsFiles, client_credentials, is_local
+from orchestrator.wire.sharing import SHARED_BYTES
 from policies.facts import Clearance, Level
 
 
@@ -38,6 +39,7 @@ def connect(
     clock: Clock = time.monotonic,
     address: str = "",
     name: str = "",
+    shared_bytes: int = SHARED_BYTES,
 ) -> Endpoint:
     """Return the endpoint of a node; no connection is made yet.
 
@@ -47,6 +49,7 @@ def connect(
         clock: The caller's clock.
         address: One address of a zone, instead of the entry's own.
         name: The name of that one node.
+        shared_bytes: The most it shares with a node on this machine; 0 is nothing.
 
     Raises:
         SettingsError: A TLS file cannot be read.
@@ -59,7 +62,9 @@ def connect(
         credentials = client_credentials(TlsFiles(tls.ca, tls.cert, tls.key))
     # Behind a zone every certificate bears the zone's name, unless the settings say another.
     identity = tls.identity or entry.zone.rpartition(":")[0]
-    channel = SessionChannel(address, clearance, credentials, identity, max_bytes)
+    channel = SessionChannel(
+        address, clearance, credentials, identity, max_bytes, shared_bytes=shared_bytes
+    )
     return Endpoint(_options(entry, name or entry.name, address, clearance), channel, clock)
 
 

@@ -85,7 +85,7 @@ async def _open(node: Node, settings: NodeSettings, stack: AsyncExitStack) -> No
     """Let callers reach the node: on its port, and where it attaches."""
     max_bytes = settings.max_call_mib * 2**20
     if binding := settings.binding():
-        server = Server(node, binding, max_bytes)
+        server = Server(node, binding, max_bytes, settings.shared_memory_mib * 2**20)
         await server.start()
         stack.push_async_callback(server.stop, _CUT_SECONDS)
     for place in settings.places():

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,10 +15,12 @@ from grpc_health.v1.health import aio as health
 from orchestrator.core.errors import SettingsError
 from orchestrator.serving.node import Node
 from orchestrator.serving.servicer import NodeServicer
+from orchestrator.serving.socketfile import SocketFile
 from orchestrator.wire.connection import NODE_OPTIONS
 from orchestrator.wire.frames import SESSION
 from orchestrator.wire.guard import MAX_CALL_BYTES
 from orchestrator.wire.security import TlsFiles, is_local, join_address, server_credentials
+from orchestrator.wire.sharing import SHARED_BYTES
 from orchestrator.wire.unary import message_limits
 from protos.isthmus.v1.node_pb2_grpc import add_NodeServicer_to_server
 
@@ -35,12 +38,14 @@ class Binding:
         port: The port; 0 takes a free one.
         tls: The node's certificate; None is plaintext.
         insecure: Whether plaintext was asked for outside of this machine.
+        socket: A Unix socket beside the port, with the same TLS; None is none.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     tls: TlsFiles | None = None
     insecure: bool = False
+    socket: Path | None = None
 
     @property
     def address(self) -> str:
@@ -48,7 +53,7 @@ class Binding:
         return join_address(self.host, self.port)
 
     def check(self) -> None:
-        """Raise SettingsError if a TLS file is no good, or plaintext is open to others unasked."""
+        """Raise SettingsError if a file is no good, or plaintext is open to others unasked."""
         if self.tls:
             server_credentials(self.tls)
         elif not self.insecure and not is_local(self.address):
@@ -56,6 +61,8 @@ class Binding:
                 f"{self.host} can be reached from other machines: give --tls-cert and --tls-key, "
                 "or say --insecure (callers then send public data only)"
             )
+        if self.socket:
+            SocketFile(self.socket).check()
 
 
 class _Reading(grpc.aio.ServerInterceptor):
@@ -91,15 +98,23 @@ class Server:
         node: The node; it may still be starting.
         binding: Where to listen.
         max_bytes: The most that one call may carry.
+        shared_bytes: The most a session shares with a caller on this machine; 0 is nothing.
     """
 
-    def __init__(self, node: Node, binding: Binding, max_bytes: int = MAX_CALL_BYTES) -> None:
+    def __init__(
+        self,
+        node: Node,
+        binding: Binding,
+        max_bytes: int = MAX_CALL_BYTES,
+        shared_bytes: int = SHARED_BYTES,
+    ) -> None:
         self._node = node
         self._binding = binding
         options = [*NODE_OPTIONS, *message_limits(max_bytes)]
         self._server = grpc.aio.server(interceptors=[_Reading()], options=options)
         self._health = health.HealthServicer()
-        self._servicer = NodeServicer(node, max_bytes)
+        self._servicer = NodeServicer(node, max_bytes, shared_bytes=shared_bytes)
+        self._socket = SocketFile(binding.socket) if binding.socket else None
         add_NodeServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._follower: asyncio.Task[None] | None = None
@@ -111,22 +126,26 @@ class Server:
             SettingsError: The binding is refused, or the port is taken.
         """
         self._binding.check()
-        address = self._binding.address
         await self._set_health("starting")
-        try:
-            if self._binding.tls:
-                credentials = server_credentials(self._binding.tls)
-                port = self._server.add_secure_port(address, credentials)
-            else:
-                port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise SettingsError(
-                f"cannot listen on {address}: is the port taken? Is the host this machine's?"
-            ) from error
+        port = self._listen(self._binding.address, "is the port taken? Is the host this machine's?")
+        if self._socket:
+            with self._socket.making():
+                self._listen(self._socket.address, "may this user make files in that folder?")
         await self._server.start()
         self._follower = asyncio.create_task(self._follow_node())
         _log.info("node %s listens on %s", self._node.name, join_address(self._binding.host, port))
+        if self._socket:
+            _log.info("node %s listens on %s, too", self._node.name, self._socket.address)
         return port
+
+    def _listen(self, address: str, cure: str) -> int:
+        try:
+            if self._binding.tls:
+                credentials = server_credentials(self._binding.tls)
+                return self._server.add_secure_port(address, credentials)
+            return self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise SettingsError(f"cannot listen on {address}: {cure}") from error
 
     async def stop(self, grace: float) -> None:
         """Stop; calls still inside have so many seconds until they are cut."""
@@ -137,6 +156,8 @@ class Server:
         await self._health.enter_graceful_shutdown()
         self._servicer.end_sessions()
         await self._server.stop(grace)
+        if self._socket:
+            self._socket.remove()
 
     async def _follow_node(self) -> None:
         async for report in self._node.reports(60.0):

@@ -21,6 +21,8 @@ from orchestrator.wire.messages import (
     encode_report,
     encode_timings,
 )
+from orchestrator.wire.security import is_local_peer
+from orchestrator.wire.sharing import SHARED_BYTES, shared_memory
 from orchestrator.wire.status import status_of
 from orchestrator.wire.unary import longest_message
 from protos.isthmus.v1 import node_pb2 as pb
@@ -39,9 +41,17 @@ class NodeServicer(GeneratedServicer):
         node: The node.
         max_bytes: The most that the arguments or the result of a call may carry.
         clock: The node's clock.
+        shared_bytes: The most a session shares with a caller on this machine; 0 is nothing.
     """
 
-    def __init__(self, node: Node, max_bytes: int, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        node: Node,
+        max_bytes: int,
+        clock: Clock = time.monotonic,
+        shared_bytes: int = SHARED_BYTES,
+    ) -> None:
+        self._shared_bytes = shared_bytes
         self._node = node
         self._exchange = Exchange(node, max_bytes, clock)
         self._longest = longest_message(max_bytes)
@@ -80,7 +90,9 @@ class NodeServicer(GeneratedServicer):
         self, requests: object, context: Any
     ) -> None:
         """Carry many calls until the caller or the node goes away; messages are bytes here."""
-        session = NodeSession(self._exchange, context, self._longest)
+        shared = self._shared_bytes if is_local_peer(context.peer()) else 0
+        memory = shared_memory(shared, self._longest)
+        session = NodeSession(self._exchange, context, self._longest, memory)
         try:
             await session.run(self._closing)
         except asyncio.CancelledError:

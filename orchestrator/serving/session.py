@@ -19,6 +19,7 @@ from orchestrator.wire.bodies import call_id_in, encode_reply, encode_timings, e
 from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Frame, Kind
 from orchestrator.wire.messages import decode_credit
 from orchestrator.wire.outbox import Outbox
+from orchestrator.wire.sharing import SharedMemory
 from orchestrator.wire.status import encode_error
 
 _GOING = "the node is going away"
@@ -63,16 +64,24 @@ class NodeSession:
         exchange: Translates messages for the node.
         stream: Both directions of the stream.
         most: The most bytes of one body.
+        memory: What it shares with a caller on this machine; None if nothing.
     """
 
-    def __init__(self, exchange: Exchange, stream: MessageStream, most: int) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        stream: MessageStream,
+        most: int,
+        memory: SharedMemory | None = None,
+    ) -> None:
         self._exchange = exchange
         self._node = exchange.node
         self._stream = stream
-        self._assembler = Assembler(most)
+        self._memory = memory
+        self._assembler = Assembler(most, memory)
         self._frames: Iterator[Frame] = iter(())
         self._crew = Crew(self._work)
-        self._outbox = Outbox(stream.write)
+        self._outbox = Outbox(stream.write, memory=memory)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._windows: dict[int, _Window] = {}
         self._closing = False
@@ -108,6 +117,8 @@ class NodeSession:
                 task.cancel()
             await self._crew.aclose()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._memory is not None:
+                self._memory.close()
 
     async def _finish(self) -> None:
         """Take no new calls and wait for those inside; they may still need credit."""

@@ -13,7 +13,7 @@ from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.embedded import CLEARANCES
 from orchestrator.serving.node import NodeOptions
 from orchestrator.serving.server import Binding
-from orchestrator.settings import ClearanceSetting, Section, check_place
+from orchestrator.settings import ClearanceSetting, Section, SharedMemoryMib, check_place
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Tier
 
@@ -50,6 +50,7 @@ class NodeSettings(Section):
 
     host: str = "127.0.0.1"
     port: Port | None = None
+    socket: Path | None = None
     attach: Attach = ()
     name: str = ""
     clearance: ClearanceSetting | None = None
@@ -71,6 +72,7 @@ class NodeSettings(Section):
     shape_aware: bool = True
     memory_aware: bool = True
     max_call_mib: int = Field(default=80, ge=1, le=1024)
+    shared_memory_mib: SharedMemoryMib = 128
     lame_duck_seconds: float = Field(default=1.0, ge=0)
     drain_seconds: float = Field(default=20.0, ge=0)
 
@@ -97,13 +99,15 @@ class NodeSettings(Section):
         """Return where it listens; a node that attaches does so only on a port that is named.
 
         Raises:
-            SettingsError: TLS is half given.
+            SettingsError: TLS is half given, or a socket without a port.
         """
         tls = self._tls()
         if self.attach and self.port is None:
+            if self.socket:
+                raise SettingsError("--socket stands beside a port: give --port, too")
             return None
         port = self.default_port if self.port is None else self.port
-        return Binding(self.host, port, tls, self.insecure)
+        return Binding(self.host, port, tls, self.insecure, self.socket)
 
     def places(self) -> list[Place]:
         """Return where it attaches; raise SettingsError if TLS is half given."""

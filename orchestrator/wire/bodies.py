@@ -25,7 +25,7 @@ from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.core.errors import InvalidInput, WireError
 from orchestrator.core.model import Array
-from orchestrator.wire.frames import Buffer
+from orchestrator.wire.frames import Buffer, SplitBody
 from orchestrator.wire.guard import check_size
 from orchestrator.wire.messages import HERE, arguments_of, decode_label, encode_label, parse
 from orchestrator.wire.payloads import Packed
@@ -221,6 +221,8 @@ def _decode_attachments(body: bytes, place: int, length: int, count: int) -> Pac
         else:
             raise WireError("a value has an attachment of an unknown kind")
     json = body[place : place + length]
+    if isinstance(body, SplitBody) and place + length != len(body):
+        raise WireError("a value has its JSON in shared memory")
     return Packed(json, tuple(_read_data(body, place + length, described)))
 
 
@@ -228,15 +230,19 @@ def _read_data(
     body: bytes, place: int, described: Sequence[tuple[str, tuple[int, ...], int]]
 ) -> list[Array | bytes]:
     parts: list[Array | bytes] = []
+    data: Buffer | Array = body
+    before, end = 0, len(body)
+    if isinstance(body, SplitBody):
+        data, before, end = body.rest, end, body.size
     for name, shape, size in described:
         place += -place % _ALIGNMENT
-        if place + size > len(body):
+        if place + size > end:
             raise WireError("an attachment is longer than its value")
         if name:
-            parts.append(array_over(body, place, name, shape))
+            parts.append(array_over(data, place - before, name, shape))
         else:
-            parts.append(body[place : place + size])
+            parts.append(bytes(data[place - before : place - before + size]))
         place += size
-    if place != len(body):
+    if place != end:
         raise WireError("a value has another length than it says")
     return parts

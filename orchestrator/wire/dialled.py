@@ -9,7 +9,9 @@ from orchestrator.core.report import NodeReport
 from orchestrator.wire.connection import CONNECT_SECONDS
 from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
 from orchestrator.wire.link import Link
+from orchestrator.wire.security import is_local
 from orchestrator.wire.session import Session
+from orchestrator.wire.sharing import SHARED_BYTES, shared_memory
 from orchestrator.wire.unary import UnaryChannel, longest_message
 from policies.facts import Clearance
 
@@ -26,6 +28,7 @@ class SessionChannel:
         identity: The name its certificate must bear, if not the host of the address.
         max_bytes: The most that one call may carry.
         link: Opens sessions and tells how the node is; by default single RPCs to the address.
+        shared_bytes: The most it shares with a node on this machine; 0 is nothing.
     """
 
     def __init__(
@@ -36,10 +39,12 @@ class SessionChannel:
         identity: str = "",
         max_bytes: int = MAX_CALL_BYTES,
         link: Link | None = None,
+        shared_bytes: int = SHARED_BYTES,
     ) -> None:
         self._address = address
         self._clearance = clearance
         self._max_bytes = max_bytes
+        self._shared_bytes = shared_bytes if link is None and is_local(address) else 0
         self._link = link or UnaryChannel(address, clearance, credentials, identity, max_bytes)
         self._session: Session | None = None
 
@@ -68,5 +73,7 @@ class SessionChannel:
     async def _open(self, seconds: float) -> Session:
         opened = await self._link.opener(seconds)
         if self._session is None or self._session.ended:  # another call may have been faster
-            self._session = Session(opened(), self._address, longest_message(self._max_bytes))
+            most = longest_message(self._max_bytes)
+            memory = shared_memory(self._shared_bytes, most)
+            self._session = Session(opened(), self._address, most, memory)
         return self._session

@@ -8,8 +8,10 @@ the call; little-endian) and the body.
 import struct
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from typing import Protocol
 
 from orchestrator.core.errors import WireError
+from orchestrator.core.model import Array
 
 Buffer = bytes | memoryview
 """Bytes to send as they are; a large array is copied once, into its message."""
@@ -21,7 +23,6 @@ ATTACH = "/isthmus.v1.Orchestrator/Attach"
 _HEADER = struct.Struct("<IBQ")
 
 HEADER_BYTES = _HEADER.size
-
 _KIND_BYTE = 4  # where a header says its kind
 
 MESSAGE_BYTES = 1024 * 1024
@@ -29,6 +30,9 @@ MESSAGE_BYTES = 1024 * 1024
 
 WINDOW_BYTES = 1024 * 1024
 """What a stream may send ahead of its reader."""
+
+SMALL_BYTES = 64 * 1024
+"""Larger bodies lie in shared memory, or travel in parts beside the small ones."""
 
 PART_BYTES = 256 * 1024
 """The most of one body that a message carries, so that small calls never wait for long."""
@@ -54,12 +58,48 @@ class Kind(IntEnum):
     CREDIT = 8  # the bytes of chunks that the caller has read
     PART = 9  # a piece of the body of the next frame of that call; empty: the body was given up
     REPORT = 10  # NodeReport of an attached node, or a caller's question for one; see `report_in`
+    SHARE = 11  # where shared memory is; empty: the other end's was opened
+    SHARED = 12  # stands for a frame with a body of which the most lies in shared memory
+    RELEASE = 13  # what of the shared memory nobody reads any more
 
 
 _KINDS = {kind.value: kind for kind in Kind}
+_PART, _SHARE, _SHARED, _RELEASE = Kind.PART, Kind.SHARE, Kind.SHARED, Kind.RELEASE
 
 Frame = tuple[Kind, int, bytes | None]
 """Kind, number of the call, body; None for a body that is larger than a session carries."""
+
+
+class SplitBody(bytes):
+    """The start of a body, up to the data of its attachments.
+
+    Attributes:
+        rest: All that follows, read-only bytes in shared memory.
+    """
+
+    rest: Array
+
+    @property
+    def size(self) -> int:
+        """How many bytes the whole body has."""
+        return len(self) + len(self.rest)
+
+
+def size_of(body: bytes | None) -> int:
+    """Return how many bytes a body has."""
+    if body is None:
+        return 0
+    return body.size if isinstance(body, SplitBody) else len(body)
+
+
+class Memory(Protocol):
+    """What takes the frames that speak of shared memory."""
+
+    def hear(self, kind: Kind, body: bytes) -> None:
+        """Take a SHARE or a RELEASE frame."""
+
+    def read(self, body: bytes) -> tuple[Kind, SplitBody | None]:
+        """Return kind and body of the frame that a SHARED frame stands for."""
 
 
 def encode_frame(kind: Kind, number: int, body: Buffer = b"") -> bytes:
@@ -70,6 +110,11 @@ def encode_frame(kind: Kind, number: int, body: Buffer = b"") -> bytes:
 def encode_header(kind: Kind, number: int, length: int) -> bytes:
     """Return what stands before a body."""
     return _HEADER.pack(length, kind, number)
+
+
+def kind_of(frame: bytes) -> Kind:
+    """Return what a frame is."""
+    return _KINDS[frame[_KIND_BYTE]]
 
 
 def encode_message(pieces: Iterable[Buffer]) -> bytes:
@@ -148,10 +193,12 @@ class Assembler:
 
     Args:
         most: The most bytes of one body.
+        memory: What this end shares with the other; None if nothing.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, memory: Memory | None = None) -> None:
         self._most = most
+        self._memory = memory
         self._bodies: dict[int, bytearray] = {}
         self._sizes: dict[int, int] = {}
         self._kept = 0
@@ -165,11 +212,20 @@ class Assembler:
         if len(message) > MESSAGE_BYTES:
             raise WireError("a session's message is too long")
         for kind, number, body in decode_message(message):
-            if kind is Kind.PART:
+            if kind is _PART:
                 if body:
                     self._keep(number, body)
                 else:
                     self._take(number)  # its sender gave it up
+            elif kind is _SHARED:
+                if self._memory is None or number in self._sizes:
+                    raise WireError("a SHARED frame where none may be")
+                stands_for, split = self._memory.read(body)
+                yield stands_for, number, split
+                split = None  # nothing here may keep the shared memory in use
+            elif kind is _SHARE or kind is _RELEASE:
+                if self._memory is not None:
+                    self._memory.hear(kind, body)
             elif not self._sizes or number not in self._sizes:
                 yield kind, number, body
             elif kind is Kind.CANCEL:

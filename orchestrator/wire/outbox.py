@@ -14,16 +14,16 @@ from orchestrator.wire.frames import (
     BESIDE_BYTES,
     HEADER_BYTES,
     PART_BYTES,
+    SMALL_BYTES,
     Buffer,
     Kind,
     encode_frame,
     encode_header,
     encode_message,
+    kind_of,
 )
 from orchestrator.wire.share import Share
-
-_SMALL_BYTES = 64 * 1024
-"""Larger bodies travel in parts beside the small ones."""
+from orchestrator.wire.sharing import SharedMemory
 
 _GATHER_SECONDS = 0.0005
 """How long frames wait for others in a busy moment: what three messages cost."""
@@ -73,6 +73,7 @@ class Outbox:
         outstanding: How many calls are under way, of which a message carries a share. None
             sends what is there.
         clock: Tells how busy the moment is.
+        memory: Where large bodies go instead, if both ends share any.
     """
 
     def __init__(
@@ -80,8 +81,12 @@ class Outbox:
         write: Callable[[bytes], Awaitable[object]],
         outstanding: Callable[[], int] | None = None,
         clock: Clock = time.monotonic,
+        memory: SharedMemory | None = None,
     ) -> None:
         self._write = write
+        self._memory = memory
+        if memory is not None:
+            memory.connect(self.put)
         self._outstanding = outstanding
         self._small: deque[tuple[int, Kind, bytes]] = deque()
         self._large: dict[int, deque[_Body]] = {}  # in the order in which calls get their turn
@@ -108,27 +113,37 @@ class Outbox:
                 self._put_pieces(kind, number, body)
                 return
             body = body[0]
-        if len(body) > _SMALL_BYTES or (self._large and number in self._large):
+        if len(body) > SMALL_BYTES or (self._large and number in self._large):
             self._put_large(kind, number, len(body), [body])
         else:
-            self._small.append((number, kind, encode_frame(kind, number, body)))
-            self._count(HEADER_BYTES + len(body))
+            self._put_small(kind, number, encode_frame(kind, number, body))
         self._ready.set()
 
+    def _put_small(self, kind: Kind, number: int, frame: bytes) -> None:
+        self._small.append((number, kind, frame))
+        self._count(len(frame))
+
     def _put_pieces(self, kind: Kind, number: int, pieces: list[Buffer]) -> None:
-        if (size := sum(map(len, pieces))) <= _SMALL_BYTES:
+        if (size := sum(map(len, pieces))) <= SMALL_BYTES:
             self.put(kind, number, b"".join(pieces))
+            return
+        if number in self._large or self._memory is None:
+            shared = None
+        else:
+            shared = self._memory.place(kind, pieces)
+        if shared is not None:
+            self._put_small(kind, number, encode_frame(Kind.SHARED, number, shared))
         else:
             self._put_large(kind, number, size, pieces)
-            self._ready.set()
+        self._ready.set()
 
     def _put_large(self, kind: Kind, number: int, size: int, pieces: list[Buffer]) -> None:
         bodies = self._large.get(number)
         if bodies is None:
             bodies = self._large[number] = deque()
-            for _, earlier, frame in self._take_small(number):  # in the midst of its parts else
+            for _, _, frame in self._take_small(number):  # in the midst of its parts else
                 body = memoryview(frame)[HEADER_BYTES:]
-                bodies.append(_Body(earlier, len(body), [body]))
+                bodies.append(_Body(kind_of(frame), len(body), [body]))
         bodies.append(_Body(kind, size, pieces))
         self._count(HEADER_BYTES + size)
 
@@ -137,12 +152,20 @@ class Outbox:
         waiting = self._take_small(number)
         unsent = bool(waiting) and waiting[0][1] in _FIRST
         self._count(-sum(len(frame) for _, _, frame in waiting))
+        for _, _, frame in waiting:
+            self._take_back(kind_of(frame), memoryview(frame)[HEADER_BYTES:])
         if bodies := self._large.pop(number, None):
             unsent = bodies[0].kind in _FIRST and not bodies[0].begun
             self._count(-sum(HEADER_BYTES + body.left for body in bodies))
+            for body in bodies:
+                self._take_back(body.kind, body.pieces[0])
             if bodies[0].begun:
                 self.put(Kind.PART, number)
         return unsent
+
+    def _take_back(self, kind: Kind, body: Buffer) -> None:
+        if kind is Kind.SHARED and self._memory is not None:
+            self._memory.take_back(body)
 
     def _take_small(self, number: int) -> list[tuple[int, Kind, bytes]]:
         taken = [entry for entry in self._small if entry[0] == number]
@@ -213,6 +236,8 @@ class Outbox:
         self._count(room - PART_BYTES)
         if self._large:
             pieces += self._next_part()
+        if self._memory is not None and (body := self._memory.released()):
+            pieces.append(encode_frame(Kind.RELEASE, 0, body))
         return encode_message(pieces)
 
     def _next_part(self) -> list[Buffer]:

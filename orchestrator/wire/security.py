@@ -4,6 +4,7 @@ import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import grpc
 
@@ -67,6 +68,12 @@ def is_local(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_local_peer(peer: str) -> bool:
+    """Say whether a peer, as gRPC writes it, is on this machine."""
+    kind, _, address = peer.partition(":")
+    return kind == "unix" or (kind in ("ipv4", "ipv6") and is_local(unquote(address)))
 
 
 def _check(files: TlsFiles) -> None:

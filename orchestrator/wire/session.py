@@ -23,10 +23,11 @@ from orchestrator.core.errors import (
 )
 from orchestrator.core.limits import Wheel
 from orchestrator.wire.bodies import decode_reply, decode_timings, decode_value, encode_call
-from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Buffer, Kind
+from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Buffer, Kind, size_of
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.outbox import Outbox
 from orchestrator.wire.payloads import Packed, unpack
+from orchestrator.wire.sharing import SharedMemory
 from orchestrator.wire.status import decode_error, error_of, is_ours
 
 _GRANT_BYTES = 256 * 1024
@@ -60,7 +61,7 @@ class _Inbox:
 
     def add(self, kind: Kind, body: bytes | None) -> None:
         self.frames.append((kind, body))
-        self.unread += len(body or b"")
+        self.unread += size_of(body)
         self._wake()
 
     def lose(self, error: CallError) -> None:
@@ -80,7 +81,7 @@ class _Inbox:
             if not self.frames and self._lost is not None:
                 raise self._lost
         kind, body = self.frames.popleft()
-        self.unread -= len(body or b"")
+        self.unread -= size_of(body)
         return kind, body
 
 
@@ -98,20 +99,26 @@ class Session:
         stream: Both directions of the stream.
         address: Who is at the other end, for errors.
         most: The most bytes of one body.
+        memory: What it shares with a node on this machine; None if nothing.
     """
 
-    def __init__(self, stream: MessageStream, address: str, most: int) -> None:
+    def __init__(
+        self, stream: MessageStream, address: str, most: int, memory: SharedMemory | None = None
+    ) -> None:
         self._stream = stream
         self._address = address
         self._most = most
-        self._assembler = Assembler(most)
+        self._memory = memory
+        self._assembler = Assembler(most, memory)
         self._calls: dict[int, asyncio.Future[_Answer]] = {}
         self._streams: dict[int, _Inbox] = {}
         self._last = 0
-        self._outbox = Outbox(stream.write, self._calls.__len__)
+        self._outbox = Outbox(stream.write, self._calls.__len__, memory=memory)
         self._wheel: Wheel[_Inbox | asyncio.Future[_Answer]] = Wheel(_expire)
         self._loop = asyncio.get_running_loop()
         self.ended = False
+        if memory is not None:
+            memory.offer()
         self._writing = asyncio.create_task(self._send())
         self._reading = asyncio.create_task(self._read())
 
@@ -158,7 +165,7 @@ class Session:
                 kind, chunk = await inbox.next()
                 if chunk is None or kind not in (Kind.CHUNK, Kind.END):
                     raise self._error(kind, chunk)
-                read += len(chunk)
+                read += size_of(chunk)
                 if read >= _GRANT_BYTES:
                     self._outbox.put(Kind.CREDIT, number, encode_credit(read))
                     read = 0
@@ -254,6 +261,8 @@ class Session:
                 answer.set_exception(self._lost(number in unsent, reason))
         for number, inbox in self._streams.items():
             inbox.lose(self._lost(number in unsent, reason))
+        if self._memory is not None:
+            self._memory.close()
 
     def _lost(self, unsent: bool, reason: CallError | None) -> CallError:
         if reason is None or unsent:

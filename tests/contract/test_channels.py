@@ -39,6 +39,7 @@ from orchestrator.wire.channel import Channel
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.inprocess import InProcessChannel
 from orchestrator.wire.security import TlsFiles, client_credentials
+from orchestrator.wire.sharing import SHARED_BYTES
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import PUBLIC, Clearance, Label, Level
 
@@ -198,8 +199,9 @@ SERVICES = (
 
 WAYS = [
     "in process",
-    *("unary", "session", "attached"),
-    *("unary, mtls", "session, mtls", "attached, mtls"),
+    *("unary", "session", "attached", "unary, unix", "session, unix"),
+    *("session, shared memory", "session, unix, shared memory"),
+    *("unary, mtls", "session, mtls", "attached, mtls", "session, unix, mtls"),
 ]
 WIRES = WAYS[1:]
 
@@ -259,8 +261,12 @@ async def way(
         secure = request.param.endswith("mtls")
         address = ""
         if request.param.startswith(("unary", "session")):
-            binding = Binding(tls=certificates.node if secure else None)
+            binding = Binding(
+                tls=certificates.node if secure else None, socket=tmp_path / "edge.sock"
+            )
             address = await stack.enter_async_context(listening(node, binding))
+            if "unix" in request.param:
+                address = f"unix:{binding.socket}"
 
         async def open_channel(clearance: Clearance = ANYTHING, **options: Any) -> Channel:
             if request.param == "in process":
@@ -272,6 +278,11 @@ async def way(
             else:
                 credentials = client_credentials(certificates.caller) if secure else None
                 kind = SessionChannel if request.param.startswith("session") else UnaryChannel
+                if kind is SessionChannel:
+                    shared = SHARED_BYTES if "shared memory" in request.param else 0
+                    options = {"shared_bytes": shared} | options
+                if "unix" in request.param and secure:
+                    options = {"identity": "127.0.0.1"} | options
                 made = kind(address, clearance, credentials, **options)
             stack.push_async_callback(made.aclose)
             return made
@@ -473,6 +484,7 @@ async def test_a_stream_that_fails_gives_what_came_before(
 
 
 async def test_a_deadline_ends_the_call_and_the_body(way: Way) -> None:
+    await way.channel.describe()  # connected already
     error = await way.refused(way.call(wait_for_ever, seconds=0.15), DeadlineExceeded)
     assert error.retryable
     assert await asyncio.to_thread(closed.wait, 20)
