@@ -70,9 +70,7 @@ def command(
         list[str] | None,
         typer.Option(help="An orchestrator's host:port to dial; opens no port unless --port does."),
     ] = None,
-    socket: Annotated[
-        Path | None, typer.Option(help="A Unix socket to listen on, too.")
-    ] = None,
+    socket: Annotated[Path | None, typer.Option(help="A Unix socket to listen on, too.")] = None,
     models: Annotated[
         Path | None, typer.Option(help="The model store.", show_default=_default("models"))
     ] = None,

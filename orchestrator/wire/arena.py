@@ -52,7 +52,9 @@ class _Spans:
         length += -length % _LINE
         for place, (start, end) in enumerate(self._free):
             if end - start >= length:
-                self._free[place : place + 1] = [(start + length, end)] if end > start + length else []
+                self._free[place : place + 1] = (
+                    [(start + length, end)] if end > start + length else []
+                )
                 self._taken[start] = start + length
                 return start
         return None
@@ -191,7 +193,9 @@ class OpenedArena:
 def _seal(file: int) -> None:
     import fcntl  # not everywhere, and where it is not there are no arenas
 
-    fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    fcntl.fcntl(
+        file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    )
 
 
 def _is_sealed(file: int, size: int) -> bool:
@@ -199,4 +203,6 @@ def _is_sealed(file: int, size: int) -> bool:
 
     found = os.fstat(file)
     seals = fcntl.fcntl(file, fcntl.F_GET_SEALS)
-    return stat.S_ISREG(found.st_mode) and found.st_size == size and bool(seals & fcntl.F_SEAL_SHRINK)
+    return (
+        stat.S_ISREG(found.st_mode) and found.st_size == size and bool(seals & fcntl.F_SEAL_SHRINK)
+    )

@@ -62,7 +62,9 @@ def check_shape(name: str, shape: tuple[int, ...]) -> int:
     return math.prod(shape) * np.dtype(name).itemsize
 
 
-def array_over(data: bytes | memoryview | Array, place: int, name: str, shape: tuple[int, ...]) -> Array:
+def array_over(
+    data: bytes | memoryview | Array, place: int, name: str, shape: tuple[int, ...]
+) -> Array:
     """Return a read-only array over bytes that were found to fit its shape.
 
     Args:

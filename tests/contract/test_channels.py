@@ -350,6 +350,29 @@ async def test_tensors_of_64_mib_pass_both_ways(way: Way) -> None:
     assert not seen[0].flags.writeable
 
 
+def lies_in_shared_memory(array: Array) -> bool:
+    """Say whether an array was left where its sender has put it."""
+    ranges = [
+        line.split()[0].split("-")
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if "memfd:isthmus" in line
+    ]
+    return any(int(a, 16) <= array.ctypes.data < int(b, 16) for a, b in ranges)
+
+
+async def test_a_tensor_is_read_in_place_where_memory_is_shared_and_nowhere_else(way: Way) -> None:
+    for _ in range(2):  # with the first call the ends agree
+        answer = await way.value(mirror, array=np.arange(MIB))
+    places = {lies_in_shared_memory(array) for array in (seen[0], answer)}
+    assert places == {"shared memory" in way.kind}
+
+
+async def test_more_tensors_than_the_shared_memory_has_room_for_all_arrive(way: Way) -> None:
+    kept = [await way.value(mirror, array=np.full(4 * MIB, index)) for index in range(6)]
+    assert [int(array[-1]) for array in kept] == list(range(6))
+    assert all((array == array[0]).all() for array in kept)
+
+
 async def test_more_than_80_mib_is_invalid_input_with_a_cure(way: Way) -> None:
     call = way.call(mirror, array=np.zeros(81 * MIB, np.uint8))
     error = await way.refused(call, InvalidInput)

@@ -3,6 +3,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,19 +15,22 @@ from orchestrator.wire.frames import (
     Assembler,
     Frame,
     Kind,
+    SplitBody,
     decode_message,
     encode_frame,
     encode_message,
     encode_report_message,
     report_in,
+    size_of,
 )
 from protos.isthmus.v1 import node_pb2 as pb
 
 HEADER = len(encode_frame(Kind.CALL, 1))
 numbers = st.integers(0, 2**64 - 1)
 frames = st.tuples(st.sampled_from(Kind), numbers, st.binary(max_size=200))
+ABOUT_MEMORY = {Kind.SHARE, Kind.SHARED, Kind.RELEASE}
 whole_frames = st.tuples(
-    st.sampled_from([kind for kind in Kind if kind is not Kind.PART]),
+    st.sampled_from(sorted(set(Kind) - ABOUT_MEMORY - {Kind.PART})),
     numbers,
     st.binary(max_size=200),
 )
@@ -238,3 +242,44 @@ def test_tiny_parts_take_no_more_memory_than_a_body_may_have(part: bytes) -> Non
             list(assembler.whole(parts))
 
     assert taken(read) < 350_000
+
+
+class FakeMemory:
+    """Shared memory that a test plays: it notes what it hears, and every body is one."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Kind, bytes]] = []
+
+    def hear(self, kind: Kind, body: bytes) -> None:
+        self.heard.append((kind, body))
+
+    def read(self, body: bytes) -> tuple[Kind, SplitBody | None]:
+        split = SplitBody(body)
+        split.rest = np.zeros(5, np.uint8)
+        return Kind.CALL, split
+
+
+def test_frames_of_shared_memory_go_to_the_memory_and_the_others_stay_in_order() -> None:
+    memory = FakeMemory()
+    data = message(
+        (Kind.SHARE, 0, b"a"), (Kind.CALL, 1, b"b"), (Kind.SHARED, 2, b"c"), (Kind.RELEASE, 0, b"d"),
+        (Kind.CALL, 3, b"e"),
+    )  # fmt: skip
+    heard = list(Assembler(1000, memory).whole(data))
+    assert heard == [(Kind.CALL, 1, b"b"), (Kind.CALL, 2, b"c"), (Kind.CALL, 3, b"e")]
+    assert memory.heard == [(Kind.SHARE, b"a"), (Kind.RELEASE, b"d")]
+    assert [size_of(body) for _, _, body in heard] == [1, 6, 1]
+
+
+def test_who_shares_no_memory_hears_of_none() -> None:
+    assert list(Assembler(1000).whole(message((Kind.SHARE, 0, b"a"), (Kind.RELEASE, 0, b"")))) == []
+    with pytest.raises(WireError):
+        list(Assembler(1000).whole(message((Kind.SHARED, 1, b""))))
+
+
+def test_a_body_that_has_begun_in_parts_cannot_go_on_in_shared_memory() -> None:
+    data = message((Kind.PART, 1, b"a"), (Kind.SHARED, 1, b"b"))
+    with pytest.raises(WireError):
+        list(Assembler(1000, FakeMemory()).whole(data))
+    other = message((Kind.PART, 1, b"a"), (Kind.SHARED, 2, b"b"))
+    assert list(Assembler(1000, FakeMemory()).whole(other)) == [(Kind.CALL, 2, b"b")]

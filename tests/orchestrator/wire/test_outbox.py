@@ -9,8 +9,17 @@ from hypothesis import strategies as st
 
 from orchestrator.testing import ManualClock
 from orchestrator.wire import frames, outbox
-from orchestrator.wire.frames import PART_BYTES, Assembler, Frame, Kind, decode_message
+from orchestrator.wire.frames import (
+    PART_BYTES,
+    Assembler,
+    Buffer,
+    Frame,
+    Kind,
+    SplitBody,
+    decode_message,
+)
 from orchestrator.wire.outbox import Outbox
+from orchestrator.wire.sharing import SharedMemory
 
 SMALL = 64 * 1024
 """Larger bodies travel in parts."""
@@ -61,11 +70,11 @@ class Ticking(ManualClock):
 class Running:
     """An outbox that runs."""
 
-    def __init__(self, outstanding: int) -> None:
+    def __init__(self, outstanding: int, memory: SharedMemory | None = None) -> None:
         self.outstanding = outstanding
         self.writer = Writer()
         self.clock = Ticking()
-        self.box = Outbox(self.writer.write, lambda: self.outstanding, self.clock)
+        self.box = Outbox(self.writer.write, lambda: self.outstanding, self.clock, memory)
         self.task = asyncio.create_task(self.box.run())
 
     async def turn(self, count: int = 20) -> None:
@@ -84,8 +93,8 @@ class Running:
 async def started() -> AsyncIterator[Callable[..., Running]]:
     made: list[Running] = []
 
-    def start(outstanding: int = 1000) -> Running:
-        made.append(Running(outstanding))
+    def start(outstanding: int = 1000, memory: SharedMemory | None = None) -> Running:
+        made.append(Running(outstanding, memory))
         return made[-1]
 
     yield start
@@ -544,3 +553,94 @@ def test_whatever_is_put_and_dropped_the_other_end_has_room_and_gets_the_rest_wh
     assert set(sizes) - dropped <= set(numbers) <= set(sizes)
     for _, number, body in got:
         assert body == number.to_bytes(2, "big") + bytes(sizes[number])
+
+
+class Sharing:
+    """An outbox that shares its memory with an end that reads what it writes."""
+
+    def __init__(self, start: Start, size: int = 2**20) -> None:
+        self.memory = SharedMemory(size, 2**30)
+        self.running = start(memory=self.memory)
+        self.box = self.running.box
+        self.there = SharedMemory(2**20, 2**30)
+        self.there.connect(lambda kind, number, body: self.memory.hear(kind, body))
+        self.assembler = Assembler(2**30, self.there)
+        self.memory.offer()
+
+    def heard(self) -> list[tuple[Kind, int, bytes]]:
+        """Return what came over, every body as a whole."""
+        messages, self.running.writer.messages[:] = list(self.running.writer.messages), []
+        frames = [frame for message in messages for frame in self.assembler.whole(message)]
+        return [
+            (
+                kind,
+                number,
+                body + body.rest.tobytes() if isinstance(body, SplitBody) else body or b"",
+            )
+            for kind, number, body in frames
+        ]
+
+    @property
+    def in_use(self) -> int:
+        return len(self.memory._own._spans._taken)  # type: ignore[union-attr]
+
+
+def in_pieces(size: int, mark: bytes = b"x") -> list[Buffer]:
+    return [b"start", b"\0\0", memoryview(mark * (size - 7))]
+
+
+async def test_large_bodies_lie_in_shared_memory_once_it_is_shared(started: Start) -> None:
+    sharing = Sharing(started)
+    sharing.box.put(Kind.CALL, 1, in_pieces(2 * SMALL))  # nobody has opened it yet
+    await sharing.running.turn()
+    assert sharing.heard() == [(Kind.CALL, 1, b"".join(in_pieces(2 * SMALL)))]
+    assert sharing.in_use == 0
+    sharing.box.put(Kind.CALL, 2, in_pieces(2 * SMALL))
+    sharing.box.put(Kind.CALL, 3, in_pieces(100))
+    await sharing.running.turn()
+    assert sum(map(len, sharing.running.writer.messages)) < 1000
+    assert sharing.in_use == 1
+    assert sharing.heard() == [
+        (Kind.CALL, 2, b"".join(in_pieces(2 * SMALL))),
+        (Kind.CALL, 3, b"".join(in_pieces(100))),
+    ]
+
+
+async def test_the_frames_of_a_call_stay_in_order_when_the_memory_is_full(started: Start) -> None:
+    sharing = Sharing(started)
+    await sharing.running.turn()
+    sharing.heard()
+    sent = [(Kind.CHUNK, 1, in_pieces(200_000, b"%d" % (index % 10))) for index in range(9)]
+    for frame in sent:
+        sharing.box.put(*frame)
+    sharing.box.put(Kind.END, 1, b"end")
+    assert 0 < sharing.in_use < 9  # some lie there, some travel
+    await sharing.running.turn(100)
+    whole = [(kind, number, b"".join(body)) for kind, number, body in sent]
+    assert sharing.heard() == [*whole, (Kind.END, 1, b"end")]
+
+
+async def test_what_was_dropped_before_it_was_sent_is_not_in_use(started: Start) -> None:
+    sharing = Sharing(started)
+    await sharing.running.turn()
+    sharing.heard()
+    sharing.box.put(Kind.CALL, 1, in_pieces(2 * SMALL))
+    for index in range(9):  # the last ones travel, so that the others wait before them
+        sharing.box.put(Kind.CHUNK, 2, in_pieces(200_000, b"%d" % index))
+    assert sharing.in_use > 1
+    assert sharing.box.unsent() == {1}
+    assert sharing.box.drop(1)
+    sharing.box.drop(2)
+    assert sharing.in_use == 0
+    await sharing.running.turn()
+    assert sharing.heard() == []
+
+
+async def test_memory_that_was_freed_here_goes_with_the_next_message(started: Start) -> None:
+    sharing = Sharing(started)
+    await sharing.running.turn()
+    sharing.memory._release(640)
+    sharing.box.put(Kind.CALL, 1, b"x")
+    await sharing.running.turn()
+    last = [frame for frames in sharing.running.writer.frames() for frame in frames][-2:]
+    assert last == [(Kind.CALL, 1, b"x"), (Kind.RELEASE, 0, (640).to_bytes(8, "little"))]
