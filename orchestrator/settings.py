@@ -146,6 +146,8 @@ class ListenSettings(Section):
                 "and tls.key (ours), or say insecure: true"
             )
         return self
+
+
 def check_socket(path: str) -> None:
     """Raise ValueError if a Unix socket cannot have that path."""
     if not path:

@@ -55,6 +55,8 @@ class NodeReport:
         uptime_ms: Milliseconds since it started.
         services: What it serves.
         models: What it has loaded.
+        socket: The name of its socket for sessions on the same machine; empty if it has none.
+        machine: What tells its machine from others; empty if it has no socket.
     """
 
     name: str
@@ -68,3 +70,5 @@ class NodeReport:
     uptime_ms: float = 0.0
     services: tuple[ServiceReport, ...] = ()
     models: tuple[ModelReport, ...] = ()
+    socket: str = ""
+    machine: str = ""

@@ -8,8 +8,8 @@ from orchestrator.routing.endpoint import Endpoint, EndpointOptions
 from orchestrator.settings import ListenSettings, NodeEntry
 from orchestrator.wire.attached import AttachedNode
 from orchestrator.wire.dialled import SessionChannel
+from orchestrator.wire.memory import SHARED_BYTES
 from orchestrator.wire.security import TlsFiles, client_credentials, is_local
-from orchestrator.wire.sharing import SHARED_BYTES
 from policies.facts import Clearance, Level
 
 

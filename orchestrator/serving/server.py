@@ -4,6 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from grpc_health.v1.health import aio as health
 from orchestrator.core.errors import SettingsError
 from orchestrator.serving.node import Node
 from orchestrator.serving.servicer import NodeServicer
+from orchestrator.serving.sessionsocket import SessionSocket
 from orchestrator.serving.socketfile import SocketFile
 from orchestrator.wire.connection import NODE_OPTIONS
 from orchestrator.wire.frames import SESSION
 from orchestrator.wire.guard import MAX_CALL_BYTES
+from orchestrator.wire.memory import SHARED_BYTES
 from orchestrator.wire.security import TlsFiles, is_local, join_address, server_credentials
-from orchestrator.wire.sharing import SHARED_BYTES
 from orchestrator.wire.unary import message_limits
 from protos.isthmus.v1.node_pb2_grpc import add_NodeServicer_to_server
 
@@ -114,7 +116,8 @@ class Server:
         self._server = grpc.aio.server(interceptors=[_Reading()], options=options)
         self._health = health.HealthServicer()
         self._servicer = NodeServicer(node, max_bytes, shared_bytes=shared_bytes)
-        self._socket = SocketFile(binding.socket) if binding.socket else None
+        self._file = SocketFile(binding.socket) if binding.socket else None
+        self._sessions = SessionSocket(partial(self._servicer.serve, nearby=True))
         add_NodeServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._follower: asyncio.Task[None] | None = None
@@ -128,14 +131,19 @@ class Server:
         self._binding.check()
         await self._set_health("starting")
         port = self._listen(self._binding.address, "is the port taken? Is the host this machine's?")
-        if self._socket:
-            with self._socket.making():
-                self._listen(self._socket.address, "may this user make files in that folder?")
+        if self._file:
+            with self._file.making():
+                self._listen(self._file.address, "may this user make files in that folder?")
+        if (
+            not self._binding.tls
+        ):  # there is no TLS on that socket, so it must not be a way around it
+            await self._sessions.start()
+            self._servicer.socket = self._sessions.name
         await self._server.start()
         self._follower = asyncio.create_task(self._follow_node())
         _log.info("node %s listens on %s", self._node.name, join_address(self._binding.host, port))
-        if self._socket:
-            _log.info("node %s listens on %s, too", self._node.name, self._socket.address)
+        if self._file:
+            _log.info("node %s listens on %s, too", self._node.name, self._file.address)
         return port
 
     def _listen(self, address: str, cure: str) -> int:
@@ -155,9 +163,9 @@ class Server:
                 await self._follower
         await self._health.enter_graceful_shutdown()
         self._servicer.end_sessions()
-        await self._server.stop(grace)
-        if self._socket:
-            self._socket.remove()
+        await asyncio.gather(self._server.stop(grace), self._sessions.stop(grace))
+        if self._file:
+            self._file.remove()
 
     async def _follow_node(self) -> None:
         async for report in self._node.reports(60.0):

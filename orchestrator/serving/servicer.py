@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,10 +12,12 @@ import grpc
 from orchestrator.core.call import Call, Chunks
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, WireError
+from orchestrator.core.report import NodeReport
 from orchestrator.core.spec import DEFAULT_DEADLINE
 from orchestrator.serving.exchange import Exchange
 from orchestrator.serving.node import Node
-from orchestrator.serving.session import NodeSession
+from orchestrator.serving.session import MessageStream, NodeSession
+from orchestrator.wire.memory import SHARED_BYTES, shared_memory
 from orchestrator.wire.messages import (
     call_id_of,
     encode_payload,
@@ -22,7 +25,7 @@ from orchestrator.wire.messages import (
     encode_timings,
 )
 from orchestrator.wire.security import is_local_peer
-from orchestrator.wire.sharing import SHARED_BYTES, shared_memory
+from orchestrator.wire.socketstream import machine
 from orchestrator.wire.status import status_of
 from orchestrator.wire.unary import longest_message
 from protos.isthmus.v1 import node_pb2 as pb
@@ -42,6 +45,9 @@ class NodeServicer(GeneratedServicer):
         max_bytes: The most that the arguments or the result of a call may carry.
         clock: The node's clock.
         shared_bytes: The most a session shares with a caller on this machine; 0 is nothing.
+
+    Attributes:
+        socket: The name of the socket that its reports tell to callers on this machine.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class NodeServicer(GeneratedServicer):
         shared_bytes: int = SHARED_BYTES,
     ) -> None:
         self._shared_bytes = shared_bytes
+        self.socket = ""
         self._node = node
         self._exchange = Exchange(node, max_bytes, clock)
         self._longest = longest_message(max_bytes)
@@ -90,20 +97,30 @@ class NodeServicer(GeneratedServicer):
         self, requests: object, context: Any
     ) -> None:
         """Carry many calls until the caller or the node goes away; messages are bytes here."""
-        shared = self._shared_bytes if is_local_peer(context.peer()) else 0
-        memory = shared_memory(shared, self._longest)
-        session = NodeSession(self._exchange, context, self._longest, memory)
         try:
-            await session.run(self._closing)
+            await self.serve(context, nearby=is_local_peer(context.peer()))
         except asyncio.CancelledError:
             return  # cut by the caller or by the end of the server: nobody hears a status
         except WireError as error:
             # Its frames hold the message at fault, and gRPC holds it in a circle with its context.
             await self._abort(context, error.with_traceback(None))
 
+    async def serve(self, stream: MessageStream, *, nearby: bool) -> None:
+        """Carry a session to its end.
+
+        Args:
+            stream: Both directions of its stream.
+            nearby: Whether the caller is on this machine.
+
+        Raises:
+            WireError: The caller's frames make no sense.
+        """
+        memory = shared_memory(self._shared_bytes if nearby else 0, self._longest)
+        await NodeSession(self._exchange, stream, self._longest, memory).run(self._closing)
+
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.NodeReport:  # noqa: N802
         """Say what the node is and how busy."""
-        return encode_report(self._node.report())
+        return encode_report(self._with_socket(self._node.report()))
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Context
@@ -112,7 +129,12 @@ class NodeServicer(GeneratedServicer):
         least, most, usual = _REPORT_SECONDS
         interval = min(max(request.interval_us / 1e6 or usual, least), most)
         async for report in self._node.reports(interval):
-            yield encode_report(report)
+            yield encode_report(self._with_socket(report))
+
+    def _with_socket(self, report: NodeReport) -> NodeReport:
+        if not self.socket:
+            return report
+        return replace(report, socket=self.socket, machine=machine())
 
     def _call(self, request: pb.InvokeRequest, context: Context, *, stream: bool) -> Call:
         # A tool that sets no timeout in the message may have set one on the RPC.

@@ -17,9 +17,9 @@ from orchestrator.serving.crew import Crew
 from orchestrator.serving.exchange import Exchange
 from orchestrator.wire.bodies import call_id_in, encode_reply, encode_timings, encode_value
 from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Frame, Kind
+from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import decode_credit
 from orchestrator.wire.outbox import Outbox
-from orchestrator.wire.sharing import SharedMemory
 from orchestrator.wire.status import encode_error
 
 _GOING = "the node is going away"

@@ -9,9 +9,10 @@ from orchestrator.core.report import NodeReport
 from orchestrator.wire.connection import CONNECT_SECONDS
 from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
 from orchestrator.wire.link import Link
+from orchestrator.wire.memory import SHARED_BYTES, shared_memory
+from orchestrator.wire.nearby import NearbyLink
 from orchestrator.wire.security import is_local
 from orchestrator.wire.session import Session
-from orchestrator.wire.sharing import SHARED_BYTES, shared_memory
 from orchestrator.wire.unary import UnaryChannel, longest_message
 from policies.facts import Clearance
 
@@ -27,7 +28,8 @@ class SessionChannel:
         credentials: TLS; None is plaintext.
         identity: The name its certificate must bear, if not the host of the address.
         max_bytes: The most that one call may carry.
-        link: Opens sessions and tells how the node is; by default single RPCs to the address.
+        link: Opens sessions and tells how the node is; by default gRPC to the address, and for
+            the sessions to a node on this machine its socket.
         shared_bytes: The most it shares with a node on this machine; 0 is nothing.
     """
 
@@ -44,8 +46,12 @@ class SessionChannel:
         self._address = address
         self._clearance = clearance
         self._max_bytes = max_bytes
-        self._shared_bytes = shared_bytes if link is None and is_local(address) else 0
-        self._link = link or UnaryChannel(address, clearance, credentials, identity, max_bytes)
+        self._shared_bytes = shared_bytes if is_local(address) else 0
+        if link is None:
+            link = UnaryChannel(address, clearance, credentials, identity, max_bytes)
+            if credentials is None and is_local(address):
+                link = NearbyLink(link)
+        self._link = link
         self._session: Session | None = None
 
     async def send(self, call: Call) -> Reply:

@@ -208,6 +208,8 @@ def encode_report(report: NodeReport) -> pb.NodeReport:
             )
             for model in report.models
         ],
+        socket=report.socket,
+        machine=report.machine,
     )
 
 
@@ -237,6 +239,8 @@ def decode_report(message: pb.NodeReport) -> NodeReport:
         models=tuple(
             ModelReport(m.name, m.version, m.device, m.batched, m.graph) for m in message.models
         ),
+        socket=message.socket,
+        machine=message.machine,
     )
 
 

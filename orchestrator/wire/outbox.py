@@ -22,8 +22,8 @@ from orchestrator.wire.frames import (
     encode_message,
     kind_of,
 )
+from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.share import Share
-from orchestrator.wire.sharing import SharedMemory
 
 _GATHER_SECONDS = 0.0005
 """How long frames wait for others in a busy moment: what three messages cost."""

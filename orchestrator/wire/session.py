@@ -24,10 +24,10 @@ from orchestrator.core.errors import (
 from orchestrator.core.limits import Wheel
 from orchestrator.wire.bodies import decode_reply, decode_timings, decode_value, encode_call
 from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Buffer, Kind, size_of
+from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.outbox import Outbox
 from orchestrator.wire.payloads import Packed, unpack
-from orchestrator.wire.sharing import SharedMemory
 from orchestrator.wire.status import decode_error, error_of, is_ours
 
 _GRANT_BYTES = 256 * 1024

@@ -21,12 +21,12 @@ from orchestrator.core.call import Call
 from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import CallError
 from orchestrator.wire.dialled import SessionChannel
-from orchestrator.wire.sharing import SharedMemory
+from orchestrator.wire.memory import SharedMemory
 from policies.facts import PUBLIC, Clearance, Level
 from tests.e2e.conftest import APPS, environment
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Daemon, Start, Until
+    from tests.e2e.conftest import Start, Until
 
 KILLS = int(os.environ.get("ISTHMUS_SHARED_MEMORY_KILLS", "3"))
 MARK = "memfd:isthmus"

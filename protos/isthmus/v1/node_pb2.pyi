@@ -362,6 +362,13 @@ class SessionMessage(_message.Message):
        5 END     timings, ends the stream           6 ERROR  google.rpc.Status, ends either
        7 CANCEL  the caller has left                8 CREDIT bytes of chunks it has read (4 bytes)
        9 PART    a piece of the body of the next frame of that call, for large bodies
+      11 SHARE   shared memory that the sender offers: size (8), nonce (16), process (4), descriptor
+                 (4) of a sealed memfd that begins with the nonce; empty: yours is open
+      12 SHARED  stands for a CALL, OPEN, RESULT or CHUNK: its kind (1), where in the sender's shared
+                 memory (8) how many bytes (8) at the end of its body are, and what comes before them,
+                 which goes on to the end of the JSON
+      13 RELEASE nobody reads any more what was shared at these places (8 each)
+    SHARE and RELEASE belong to no call: their number is 0.
       10 REPORT  of an attached node, always a message of its own. From the node: a NodeReport, at once,
                  on every change of state, and every half second, with number 0; from the caller: an
                  empty body asks for one now, and the answer bears the same number
@@ -533,6 +540,8 @@ class NodeReport(_message.Message):
     UPTIME_US_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    SOCKET_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     tier: _builtins.str
     state: Global___NodeReport.State.ValueType
@@ -543,6 +552,12 @@ class NodeReport(_message.Message):
     parallelism: _builtins.int
     """calls the node works on side by side"""
     uptime_us: _builtins.int
+    socket: _builtins.str
+    """For callers on the same machine: a Unix socket in the abstract namespace that carries sessions.
+    Each message has its length in front (4 bytes, little-endian); the node's first is empty.
+    """
+    machine: _builtins.str
+    """the kernel's boot id, which tells its machine from others"""
     @_builtins.property
     def clearance(self) -> Global___Clearance: ...
     @_builtins.property
@@ -563,10 +578,12 @@ class NodeReport(_message.Message):
         uptime_us: _builtins.int = ...,
         services: _abc.Iterable[Global___ServiceReport] | None = ...,
         models: _abc.Iterable[Global___ModelReport] | None = ...,
+        socket: _builtins.str = ...,
+        machine: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clearance", b"clearance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearance", b"clearance", "device", b"device", "models", b"models", "name", b"name", "parallelism", b"parallelism", "services", b"services", "software", b"software", "state", b"state", "tier", b"tier", "uptime_us", b"uptime_us", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearance", b"clearance", "device", b"device", "machine", b"machine", "models", b"models", "name", b"name", "parallelism", b"parallelism", "services", b"services", "socket", b"socket", "software", b"software", "state", b"state", "tier", b"tier", "uptime_us", b"uptime_us", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

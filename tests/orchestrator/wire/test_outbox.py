@@ -18,8 +18,8 @@ from orchestrator.wire.frames import (
     SplitBody,
     decode_message,
 )
+from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.outbox import Outbox
-from orchestrator.wire.sharing import SharedMemory
 
 SMALL = 64 * 1024
 """Larger bodies travel in parts."""

@@ -12,8 +12,8 @@ from orchestrator.core.errors import WireError
 from orchestrator.wire.arena import Arena
 from orchestrator.wire.bodies import decode_value, encode_value
 from orchestrator.wire.frames import SMALL_BYTES, Kind
+from orchestrator.wire.memory import SharedMemory, shared_memory
 from orchestrator.wire.payloads import pack, unpack
-from orchestrator.wire.sharing import SharedMemory, shared_memory
 
 MIB = 2**20
 SHARED = struct.Struct("<BQQ")
