@@ -291,7 +291,8 @@ async def way(
                 if "nearby" in request.param:
                     await made.describe()  # so it knows of the node's socket
             stack.push_async_callback(made.aclose)
-            return made
+            channel: Channel = made
+            return channel
 
         made = Way(request.param, node, open_channel)
         made.channel = await open_channel()

@@ -375,3 +375,24 @@ def test_two_nodes_cannot_have_one_identity() -> None:
     nodes = [ATTACHED, {**ATTACHED, "name": "edge-8"}]
     with pytest.raises(SettingsError, match="two nodes have the tls.identity edge-7.example"):
         load_settings(given={"listen": LISTEN, "nodes": nodes})
+
+
+def test_a_unix_socket_is_a_place_if_its_path_can_be() -> None:
+    def settings(path: str) -> Settings:
+        nodes = [{"name": "a", "tier": "edge", "address": f"unix:{path}", "insecure": True}]
+        return load_settings(given={"nodes": nodes})
+
+    for path in ("/run/isthmus/edge.sock", "edge.sock", "x" * 107):
+        assert settings(path).nodes[0].address == f"unix:{path}"
+    with pytest.raises(SettingsError, match="a Unix socket needs a path"):
+        settings("")
+    for path in ("x" * 108, "ü" * 54):
+        with pytest.raises(SettingsError, match="has at most 107 bytes, and .* has 108: give a sh"):
+            settings(path)
+
+
+def test_shared_memory_may_be_turned_off_and_has_a_bound() -> None:
+    assert load_settings(given={"shared_memory_mib": 0}).shared_memory_mib == 0
+    for wrong in (-1, 1025):
+        with pytest.raises(SettingsError, match="shared_memory_mib"):
+            load_settings(given={"shared_memory_mib": wrong})

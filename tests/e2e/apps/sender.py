@@ -2,11 +2,13 @@
 
 import asyncio
 import sys
+from importlib import import_module
 
 import numpy as np
-import shop
 
 from orchestrator import Orchestrator
+
+shop = import_module("shop")
 
 
 async def send(address: str) -> None:

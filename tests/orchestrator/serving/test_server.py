@@ -11,13 +11,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call
-from orchestrator.core.errors import SettingsError
+from orchestrator.core.errors import EndpointUnavailable, SettingsError
 from orchestrator.decorators import edge_service
 from orchestrator.models.store import ModelStore
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.node import Node, NodeOptions
 from orchestrator.serving.server import SERVICE, Binding, Server
 from orchestrator.testing import FakeRuntime, free_port, listening, running_node
+from orchestrator.wire.security import client_credentials
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import Clearance, Level
 
@@ -161,3 +162,45 @@ async def test_many_callers_at_once_are_all_served(call_of: MakeCall) -> None:
         replies = await asyncio.gather(*(channel.send(call_of(greet)) for _ in range(300)))
         assert {reply.value for reply in replies} == {"hello"}
         await channel.aclose()
+
+
+async def test_a_node_listens_on_a_unix_socket_beside_its_port(
+    tmp_path: Path, call_of: MakeCall
+) -> None:
+    path = tmp_path / "edge.sock"
+    async with running_node("edge", greet) as node:
+        async with serving(node, socket=path) as (_, port):
+            for address in (f"unix:{path}", f"127.0.0.1:{port}"):
+                channel = UnaryChannel(address, SECRET)
+                assert (await channel.send(call_of(greet))).value == "hello"
+                await channel.aclose()
+            with pytest.raises(SettingsError, match="end that node"):
+                await Server(node, Binding(socket=path)).start()
+            channel = UnaryChannel(f"unix:{path}", SECRET)
+            assert (await channel.send(call_of(greet))).value == "hello"  # it lives on
+            await channel.aclose()
+        assert not path.exists()
+
+
+async def test_a_unix_socket_has_the_tls_of_the_port(
+    tmp_path: Path, certificates: Any, call_of: MakeCall
+) -> None:
+    path = tmp_path / "edge.sock"
+    async with (
+        running_node("edge", greet) as node,
+        serving(node, socket=path, tls=certificates.node) as (server, _),
+    ):
+        credentials = client_credentials(certificates.caller)
+        good = UnaryChannel(f"unix:{path}", SECRET, credentials, "127.0.0.1")
+        assert (await good.send(call_of(greet))).value == "hello"
+        plain = UnaryChannel(f"unix:{path}", SECRET)
+        with pytest.raises(EndpointUnavailable):
+            await plain.send(call_of(greet))
+        assert server._sessions.name == ""  # and nothing beside it goes around TLS
+        await good.aclose()
+        await plain.aclose()
+
+
+async def test_a_socket_that_cannot_be_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no folder"):
+        Binding(socket=tmp_path / "none" / "edge.sock").check()

@@ -157,3 +157,13 @@ def test_where_a_node_attaches_it_shows_the_certificate_it_serves_with(tmp_path:
     assert (place.address, place.tls.cert, place.tls.key, place.tls.ca) == ("hub:1", cert, key, ca)
     (plain,) = loaded(attach="hub:1", insecure=True).places()
     assert (plain.tls, plain.insecure) == (None, True)
+
+
+def test_a_socket_stands_beside_a_port() -> None:
+    path = Path("/run/isthmus/edge.sock")
+    for given in ({}, {"port": 0}, {"port": 0, "attach": ("a:1",)}):
+        binding = NodeSettings(socket=path, **given).binding()  # type: ignore[arg-type]
+        assert binding
+        assert binding.socket == path
+    with pytest.raises(SettingsError, match="give --port, too"):
+        NodeSettings(socket=path, attach=("a:1",)).binding()

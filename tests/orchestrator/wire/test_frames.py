@@ -262,8 +262,8 @@ class FakeMemory:
 def test_frames_of_shared_memory_go_to_the_memory_and_the_others_stay_in_order() -> None:
     memory = FakeMemory()
     data = message(
-        (Kind.SHARE, 0, b"a"), (Kind.CALL, 1, b"b"), (Kind.SHARED, 2, b"c"), (Kind.RELEASE, 0, b"d"),
-        (Kind.CALL, 3, b"e"),
+        (Kind.SHARE, 0, b"a"), (Kind.CALL, 1, b"b"), (Kind.SHARED, 2, b"c"),
+        (Kind.RELEASE, 0, b"d"), (Kind.CALL, 3, b"e"),
     )  # fmt: skip
     heard = list(Assembler(1000, memory).whole(data))
     assert heard == [(Kind.CALL, 1, b"b"), (Kind.CALL, 2, b"c"), (Kind.CALL, 3, b"e")]

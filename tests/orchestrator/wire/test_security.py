@@ -10,7 +10,13 @@ from orchestrator.core.errors import EndpointUnavailable, SettingsError
 from orchestrator.decorators import edge_service
 from orchestrator.serving.server import Binding
 from orchestrator.testing import listening, running_node
-from orchestrator.wire.security import TlsFiles, client_credentials, is_local, server_credentials
+from orchestrator.wire.security import (
+    TlsFiles,
+    client_credentials,
+    is_local,
+    is_local_peer,
+    server_credentials,
+)
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import Clearance, Level
 
@@ -53,6 +59,24 @@ def test_loopback_and_unix_sockets_are_this_machine(address: str) -> None:
 )
 def test_every_other_address_is_another_machine(address: str) -> None:
     assert not is_local(address)
+
+
+@pytest.mark.parametrize(
+    ("peer", "here"),
+    [
+        ("unix:", True),
+        ("unix:/run/edge.sock", True),
+        ("ipv4:127.0.0.1:5", True),
+        ("ipv6:%5B::1%5D:5", True),
+        ("ipv6:[::1]:5", True),
+        ("ipv4:10.0.0.1:5", False),
+        ("ipv6:%5Bfe80::1%5D:5", False),
+        ("dns:localhost", False),
+        ("", False),
+    ],
+)
+def test_who_calls_from_this_machine_is_told_from_others(peer: str, here: bool) -> None:
+    assert is_local_peer(peer) is here
 
 
 def test_half_a_certificate_is_refused(tmp_path: Path) -> None:
