@@ -42,6 +42,9 @@ BESIDE_BYTES = 16 * 1024 * 1024
 
 _MOST_BODIES = 1024
 
+_OF_ITS_OWN_BYTES = 4096
+"""Shorter parts are gathered: each alone would take more memory than its bytes."""
+
 _FIELD = b"\x0a"  # field 1, bytes, as protobuf writes it
 
 
@@ -199,7 +202,7 @@ class Assembler:
     def __init__(self, most: int, memory: Memory | None = None) -> None:
         self._most = most
         self._memory = memory
-        self._bodies: dict[int, bytearray] = {}
+        self._parts: dict[int, list[bytes | bytearray]] = {}
         self._sizes: dict[int, int] = {}
         self._kept = 0
 
@@ -237,17 +240,22 @@ class Assembler:
 
     def _keep(self, number: int, part: bytes) -> None:
         size = self._sizes[number] = self._sizes.get(number, 0) + len(part)
-        body = self._bodies.setdefault(number, bytearray())
-        if size <= self._most:
-            body += part
+        parts = self._parts.setdefault(number, [])
+        if size > self._most:  # what is too large is counted, and not kept
+            self._kept -= sum(map(len, parts))
+            parts.clear()
+        else:
             self._kept += len(part)
-        else:  # what is too large is counted, and not kept
-            self._kept -= len(body)
-            body.clear()
+            if len(part) >= _OF_ITS_OWN_BYTES:
+                parts.append(part)
+            elif parts and isinstance(parts[-1], bytearray):
+                parts[-1] += part
+            else:
+                parts.append(bytearray(part))
         if self._kept > self._most + BESIDE_BYTES or len(self._sizes) > _MOST_BODIES:
             raise WireError("a session has too many large bodies under way")
 
     def _take(self, number: int) -> bytes | None:
-        body, size = self._bodies.pop(number, bytearray()), self._sizes.pop(number, 0)
-        self._kept -= len(body)
-        return bytes(body) if size <= self._most else None
+        parts, size = self._parts.pop(number, []), self._sizes.pop(number, 0)
+        self._kept -= sum(map(len, parts))
+        return b"".join(parts) if size <= self._most else None

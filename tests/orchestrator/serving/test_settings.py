@@ -162,7 +162,7 @@ def test_where_a_node_attaches_it_shows_the_certificate_it_serves_with(tmp_path:
 def test_a_socket_stands_beside_a_port() -> None:
     path = Path("/run/isthmus/edge.sock")
     for given in ({}, {"port": 0}, {"port": 0, "attach": ("a:1",)}):
-        binding = NodeSettings(socket=path, **given).binding()  # type: ignore[arg-type]
+        binding = NodeSettings(socket=path, **given).binding()
         assert binding
         assert binding.socket == path
     with pytest.raises(SettingsError, match="give --port, too"):
