@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from orchestrator.core.call import Call
-from orchestrator.core.errors import EndpointUnavailable
+from orchestrator.core.errors import DeadlineExceeded, EndpointUnavailable
 from orchestrator.core.report import NodeReport
 from orchestrator.decorators import edge_service
 from orchestrator.serving.server import Binding
-from orchestrator.testing import listening, running_node
+from orchestrator.testing import ManualClock, listening, running_node
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.nearby import NearbyLink
 from orchestrator.wire.socketstream import SocketStream, machine
@@ -44,12 +44,15 @@ class PlainLink:
     def __init__(self, report: NodeReport) -> None:
         self.report = report
         self.opened = 0
+        self.silent = False
 
     async def opener(self, seconds: float) -> Callable[[], Any]:
         self.opened += 1
         return lambda: "plain"
 
     async def describe(self) -> NodeReport:
+        if self.silent:
+            raise DeadlineExceeded
         return self.report
 
     async def watch(self, interval: float) -> AsyncGenerator[NodeReport, None]:
@@ -147,6 +150,21 @@ async def test_a_closed_link_leaves_no_stream() -> None:
         async with asyncio.timeout(20):
             while not spare.lost:
                 await asyncio.sleep(0.001)
+
+
+async def test_a_frozen_node_loses_its_session_and_one_that_is_slow_once_does_not() -> None:
+    async with channel_to() as channel:
+        below, clock = PlainLink(await channel.describe()), ManualClock()
+        link = NearbyLink(below, clock)
+        await link.describe()
+        stream: Any = (await link.opener(5))()
+        below.silent = True
+        for seconds, lost in ((5, False), (6, True)):
+            clock.turn(seconds)
+            with pytest.raises(DeadlineExceeded):
+                await link.describe()
+            await asyncio.sleep(0.01)
+            assert stream.lost is lost
 
 
 async def test_many_first_calls_at_once_open_one_session(call_of: MakeCall) -> None:
