@@ -164,7 +164,8 @@ class SocketStream(asyncio.Protocol):
             end = place + _LENGTH.size + length
             if len(self._buffer) < end:
                 break
-            self._take(bytes(self._buffer[place + _LENGTH.size : end]))
+            with memoryview(self._buffer) as view:
+                self._take(bytes(view[place + _LENGTH.size : end]))
             place = end
         del self._buffer[:place]
 
