@@ -96,6 +96,7 @@ class NodeEntry(Section):
     clearance: ClearanceSetting = Clearance(Level.PUBLIC)
     insecure: bool = False
     tls: TlsSettings = TlsSettings()
+    session_socket: bool = True
     dollars_per_hour: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(default=128, ge=1)
 

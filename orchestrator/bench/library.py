@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,8 +17,9 @@ from orchestrator.core.deadline import Deadline
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import Clearance, Label, Level, Placement
 
-SESSION, UNIX = "isthmus, session", "isthmus, Unix socket"
-IN_PROCESS, UNARY = "isthmus, in process", "isthmus, single RPCs"
+SESSION, UNIX = "isthmus, session over TCP", "isthmus, Unix socket"
+NEARBY, IN_PROCESS = "isthmus, same machine", "isthmus, in process"
+UNARY = "isthmus, single RPCs"
 
 SERVICES = "orchestrator.bench.services"
 EMBEDDING = "orchestrator.bench.embedding"
@@ -85,23 +86,39 @@ class LibraryClient:
             return cast(Floats, await self._services["embed"]([text]))
 
 
+_FAR = {"session_socket": False}
+"""Of a node's entry: let it be spoken to as if it were on another machine."""
+
+
 @asynccontextmanager
 async def over_session(
     name: str = SESSION, app: str = SERVICES, flags: Sequence[str] = ()
 ) -> AsyncIterator[Party]:
-    """Run an edge node and an orchestrator that knows it, over TCP."""
+    """Run an edge node and an orchestrator that knows it, over TCP, with nothing shared."""
     port = free_port()
     where = ["--port", str(port)]
-    async with _opened(name, app, f"127.0.0.1:{port}", [*where, *flags]) as party:
+    entry = {"address": f"127.0.0.1:{port}", **_FAR}
+    async with _opened(name, app, entry, [*where, *flags], shared_mib=0) as party:
+        yield party
+
+
+@asynccontextmanager
+async def nearby() -> AsyncIterator[Party]:
+    """Run the same as it is on one machine: over the node's own socket, memory shared."""
+    port = free_port()
+    entry = {"address": f"127.0.0.1:{port}"}
+    async with _opened(NEARBY, SERVICES, entry, ["--port", str(port)]) as party:
         yield party
 
 
 @asynccontextmanager
 async def over_unix_socket() -> AsyncIterator[Party]:
-    """Run the same over a Unix socket, where a daemon can listen on one."""
+    """Run the same with gRPC over a Unix socket, and nothing shared."""
     with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as folder:
-        address = f"unix:{folder}/node.sock"
-        async with _opened(UNIX, SERVICES, address, ["--host", address]) as party:
+        path = f"{folder}/node.sock"
+        entry = {"address": f"unix:{path}", **_FAR}
+        flags = ["--port", "0", "--socket", path]
+        async with _opened(UNIX, SERVICES, entry, flags, shared_mib=0) as party:
             yield party
 
 
@@ -126,12 +143,15 @@ async def in_process() -> AsyncIterator[Party]:
 
 
 @asynccontextmanager
-async def _opened(name: str, app: str, address: str, flags: Sequence[str]) -> AsyncIterator[Party]:
+async def _opened(
+    name: str, app: str, entry: Mapping[str, Any], flags: Sequence[str], shared_mib: int = 128
+) -> AsyncIterator[Party]:
     """Start the daemon; the block begins when the orchestrator sees it ready."""
-    node = {"name": "edge", "tier": "edge", "address": address, "insecure": True}
+    node = {"name": "edge", "tier": "edge", "insecure": True, **entry}
+    settings = {"nodes": [node], "shared_memory_mib": shared_mib}
     command = [sys.executable, "-m", "edge_node", "--app", app, *flags]
     module = import_module(app)
-    async with Orchestrator({"nodes": [node]}, app=()) as orchestrator:
+    async with Orchestrator(settings, app=()) as orchestrator:
 
         async def ready() -> bool:
             return not any(orchestrator.problems.values())
@@ -139,4 +159,5 @@ async def _opened(name: str, app: str, address: str, flags: Sequence[str]) -> As
         async with running(command, ready, patience=60.0) as server:
             services = vars(module)
             can = _CALLS if "echo" in services else frozenset[Ability]({"embed"})
-            yield Party(name, LibraryClient(orchestrator, services), can, server, address=address)
+            client = LibraryClient(orchestrator, services)
+            yield Party(name, client, can, server, address=entry["address"])

@@ -63,7 +63,13 @@ def connect(
     # Behind a zone every certificate bears the zone's name, unless the settings say another.
     identity = tls.identity or entry.zone.rpartition(":")[0]
     channel = SessionChannel(
-        address, clearance, credentials, identity, max_bytes, shared_bytes=shared_bytes
+        address,
+        clearance,
+        credentials,
+        identity,
+        max_bytes,
+        shared_bytes=shared_bytes,
+        session_socket=entry.session_socket,
     )
     return Endpoint(_options(entry, name or entry.name, address, clearance), channel, clock)
 

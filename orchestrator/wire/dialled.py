@@ -31,6 +31,7 @@ class SessionChannel:
         link: Opens sessions and tells how the node is; by default gRPC to the address, and for
             the sessions to a node on this machine its socket.
         shared_bytes: The most it shares with a node on this machine; 0 is nothing.
+        session_socket: Whether sessions to a node on this machine go over the node's own socket.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class SessionChannel:
         max_bytes: int = MAX_CALL_BYTES,
         link: Link | None = None,
         shared_bytes: int = SHARED_BYTES,
+        session_socket: bool = True,
     ) -> None:
         self._address = address
         self._clearance = clearance
@@ -49,7 +51,7 @@ class SessionChannel:
         self._shared_bytes = shared_bytes if is_local(address) else 0
         if link is None:
             link = UnaryChannel(address, clearance, credentials, identity, max_bytes)
-            if credentials is None and is_local(address):
+            if session_socket and credentials is None and is_local(address):
                 link = NearbyLink(link)
         self._link = link
         self._session: Session | None = None

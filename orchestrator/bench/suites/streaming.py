@@ -23,6 +23,7 @@ async def open_suite(options: Options) -> AsyncIterator[Prepared]:
     async with AsyncExitStack() as stack:
         ours: list[tuple[str, Opening]] = [
             (library.SESSION, library.over_session),
+            (library.NEARBY, library.nearby),
             (library.UNARY, library.over_single_rpcs),
             (library.IN_PROCESS, library.in_process),
         ]

@@ -25,6 +25,7 @@ async def open_suite(options: Options) -> AsyncIterator[Prepared]:
         ours: list[tuple[str, Opening]] = [
             (library.SESSION, library.over_session),
             (library.UNIX, library.over_unix_socket),
+            (library.NEARBY, library.nearby),
             (library.IN_PROCESS, library.in_process),
         ]
         peers = [(peer.name, peer.calls) for peer in options.peers if "tensor" in peer.can]

@@ -1,7 +1,7 @@
 import pytest
 
 from orchestrator.bench.bare.running import AIO, SYNC
-from orchestrator.bench.library import IN_PROCESS, SESSION, UNARY
+from orchestrator.bench.library import IN_PROCESS, NEARBY, SESSION, UNARY
 from orchestrator.bench.parties import Party
 from orchestrator.bench.run import run_suite
 from orchestrator.bench.suites.streaming import CHUNKS, SUITE, measure
@@ -11,7 +11,7 @@ from orchestrator.bench.suites.suite import Options
 async def test_one_short_round_measures_every_way_to_stream(tiny: Options) -> None:
     outcome = await run_suite(SUITE, tiny)
     found = {(row.case, row.way) for row in outcome.rows}
-    ways = {AIO, SYNC, SESSION, UNARY, IN_PROCESS}
+    ways = {AIO, SYNC, SESSION, NEARBY, UNARY, IN_PROCESS}
     assert found == {(f"{n} in flight", way) for n in (1, 16) for way in ways}, outcome.absent
     for row in outcome.rows:
         assert 0 < row.medians["first_p50_us"] <= row.medians["first_p99_us"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from orchestrator.bench.bare.running import AIO, SYNC
-from orchestrator.bench.library import IN_PROCESS, SESSION
+from orchestrator.bench.library import IN_PROCESS, NEARBY, SESSION, UNIX
 from orchestrator.bench.parties import Floats, Party
 from orchestrator.bench.run import run_suite
 from orchestrator.bench.suites.suite import Options
@@ -12,7 +12,7 @@ from orchestrator.bench.suites.tensors import SUITE, measure
 async def test_one_short_round_moves_arrays_of_both_sizes(tiny: Options) -> None:
     outcome = await run_suite(SUITE, tiny)
     found = {(row.case, row.way): row for row in outcome.rows}
-    ways = {AIO, SYNC, SESSION, IN_PROCESS}
+    ways = {AIO, SYNC, SESSION, UNIX, NEARBY, IN_PROCESS}
     assert found.keys() >= {(f"{n} MB", way) for n in (1, 16) for way in ways}, outcome.absent
     for row in outcome.rows:
         assert row.medians["mb_per_second"] > 0
