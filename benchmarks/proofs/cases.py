@@ -8,21 +8,12 @@ from orchestrator.wire.frames import BESIDE_BYTES
 _SESSION_MIB = 32
 """One body under way, a full outbox, and what gRPC keeps: what one session may take."""
 
-_BODIES = (
-    "an Assembler bounds one body, and a peer may open 2,048 sessions on each connection. "
-    "Needed: one budget for bodies under way, shared by all sessions of a node."
-)
+_NODE_BODIES_MIB = 8 * (MAX_CALL_MIB + BESIDE_BYTES // 2**20) + _SESSION_MIB
+"""Bodies under way in all sessions of a node, and what one session takes besides."""
+
 _PLACES = (
     "one session may hold every place of the node, under deadlines as far as it likes. "
     "Needed: a session's share of Admission below the whole, and a longest deadline."
-)
-_SLOTS = (
-    "Wheel keeps an empty slot until its time has come, and a peer may choose a time in a "
-    "thousand years. Needed: forget a slot when its last limit leaves, or a longest deadline."
-)
-_EMPTY = (
-    "Session counts the bytes of unread bodies, and an empty chunk has none. "
-    "Needed: count HEADER_BYTES, or more, for each frame, on both sides."
 )
 
 
@@ -52,18 +43,18 @@ BY_CALLERS = (
     Case("unread streams"),
     Case("unread results", 3 * MAX_IN_FLIGHT),
     Case("endless body"),
-    Case("half bodies", 2 * _SESSION_MIB, unbounded=_BODIES),
+    Case("half bodies", _NODE_BODIES_MIB),
     Case("many bodies", _SESSION_MIB + BESIDE_BYTES // 2**20),
     Case("many heads"),
     Case("many calls", starves=_PLACES),
     Case("huge claims"),
     Case("long messages", 40 * MAX_CALL_MIB),
     Case("idle words"),
-    Case("far deadlines", 2, unbounded=_SLOTS),
+    Case("far deadlines", 2),
 )
 
 BY_NODES = (
-    Case("empty chunks", 12, stream=True, unbounded=_EMPTY, patience=3),
+    Case("empty chunks", 12, stream=True, patience=3),
     Case("beyond credit", stream=True),
     Case("endless body"),
     Case("strange answers"),

@@ -13,6 +13,9 @@ W = TypeVar("W")
 _TICK = 0.01
 """Seconds between two slots of a wheel: a limit is at most so late."""
 
+_SLOTS = 256
+"""Slots above which a wheel looks for empty ones."""
+
 
 class Wheel(Generic[W]):
     """Gives up what waits when its time has come; use it on one event loop only.
@@ -29,6 +32,7 @@ class Wheel(Generic[W]):
         self._slots: dict[int, set[W]] = {}
         self._order: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._many = _SLOTS
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def slot(self, deadline: Deadline) -> set[W]:
@@ -36,6 +40,8 @@ class Wheel(Generic[W]):
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
+        if len(self._slots) > self._many:
+            self._sweep()
         left = deadline.at - deadline.clock()
         due = int((loop.time() + (left if left > 0 else 0.0)) / _TICK) + 1
         slot = self._slots.get(due)
@@ -45,6 +51,19 @@ class Wheel(Generic[W]):
             if self._order[0] == due:
                 self._wait(loop)
         return slot
+
+    def stop(self) -> None:
+        """Give nothing up any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._slots.clear()
+        self._order.clear()
+
+    def _sweep(self) -> None:
+        """Forget the slots that all have left: whoever chooses deadlines may choose far ones."""
+        self._slots = {due: slot for due, slot in self._slots.items() if slot}
+        self._order = sorted(self._slots)
+        self._many = 2 * len(self._slots) + _SLOTS
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:

@@ -11,10 +11,14 @@ from orchestrator.core.spec import DEFAULT_DEADLINE
 from orchestrator.serving.failures import frames_of
 from orchestrator.serving.node import Node
 from orchestrator.wire import bodies
+from orchestrator.wire.frames import BESIDE_BYTES, Budget
 from orchestrator.wire.guard import check_size
 from orchestrator.wire.messages import decode_call, encode_payload, encode_timings
 from orchestrator.wire.payloads import Packed, pack
 from protos.isthmus.v1 import node_pb2 as pb
+
+_BODIES = 8
+"""How many of the largest bodies may be under way at once, in all sessions together."""
 
 _log = logging.getLogger("isthmus.node")
 
@@ -32,6 +36,8 @@ class Exchange:
         self.node = node
         self._max_bytes = max_bytes
         self._clock = clock
+        self.budget = Budget(_BODIES * (max_bytes + BESIDE_BYTES))
+        """What the bodies under way in all sessions of the node may take together."""
 
     def call_of(self, request: pb.InvokeRequest, seconds: float, *, stream: bool) -> Call:
         """Return a message as a call.

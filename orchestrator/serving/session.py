@@ -16,7 +16,7 @@ from orchestrator.core.errors import (
 from orchestrator.serving.crew import Crew
 from orchestrator.serving.exchange import Exchange
 from orchestrator.wire.bodies import call_id_in, encode_reply, encode_timings, encode_value
-from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Frame, Kind
+from orchestrator.wire.frames import CHUNK_BYTES, WINDOW_BYTES, Assembler, Frame, Kind
 from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import decode_credit
 from orchestrator.wire.outbox import Outbox
@@ -78,7 +78,7 @@ class NodeSession:
         self._node = exchange.node
         self._stream = stream
         self._memory = memory
-        self._assembler = Assembler(most, memory)
+        self._assembler = Assembler(most, memory, exchange.budget)
         self._frames: Iterator[Frame] = iter(())
         self._crew = Crew(self._work)
         self._outbox = Outbox(stream.write, memory=memory)
@@ -117,6 +117,7 @@ class NodeSession:
                 task.cancel()
             await self._crew.aclose()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._assembler.close()
             if self._memory is not None:
                 self._memory.close()
 
@@ -212,7 +213,7 @@ class NodeSession:
                 async for chunk in chunks:
                     pieces = encode_value(self._exchange.packed(chunk))
                     self._outbox.put(Kind.CHUNK, number, pieces)
-                    window.change(-sum(map(len, pieces)))
+                    window.change(-CHUNK_BYTES - sum(map(len, pieces)))
                     await window.opened()
                     if self._outbox.full:  # of all streams together
                         await self._outbox.room()

@@ -88,11 +88,36 @@ class SplitBody(bytes):
         return len(self) + len(self.rest)
 
 
+CHUNK_BYTES = 64
+"""What a chunk takes of its stream's window beside its body: to keep an empty one costs, too."""
+
+
 def size_of(body: bytes | None) -> int:
     """Return how many bytes a body has."""
     if body is None:
         return 0
     return body.size if isinstance(body, SplitBody) else len(body)
+
+
+class Budget:
+    """Bytes that the bodies under way in several sessions may have together.
+
+    Args:
+        most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, count: int) -> None:
+        """Take some; raise WireError if there are too few left."""
+        if count > self._left:
+            raise WireError("too many large bodies are under way in all sessions together")
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        """Give some back."""
+        self._left += count
 
 
 class Memory(Protocol):
@@ -197,11 +222,15 @@ class Assembler:
     Args:
         most: The most bytes of one body.
         memory: What this end shares with the other; None if nothing.
+        budget: What its bodies under way share with those of other sessions; None if nothing.
     """
 
-    def __init__(self, most: int, memory: Memory | None = None) -> None:
+    def __init__(
+        self, most: int, memory: Memory | None = None, budget: Budget | None = None
+    ) -> None:
         self._most = most
         self._memory = memory
+        self._budget = budget or Budget(most + BESIDE_BYTES)
         self._parts: dict[int, list[bytes | bytearray]] = {}
         self._sizes: dict[int, int] = {}
         self._kept = 0
@@ -242,9 +271,10 @@ class Assembler:
         size = self._sizes[number] = self._sizes.get(number, 0) + len(part)
         parts = self._parts.setdefault(number, [])
         if size > self._most:  # what is too large is counted, and not kept
-            self._kept -= sum(map(len, parts))
+            self._give_back(sum(map(len, parts)))
             parts.clear()
         else:
+            self._budget.take(len(part))
             self._kept += len(part)
             if len(part) >= _OF_ITS_OWN_BYTES:
                 parts.append(part)
@@ -257,5 +287,15 @@ class Assembler:
 
     def _take(self, number: int) -> bytes | None:
         parts, size = self._parts.pop(number, []), self._sizes.pop(number, 0)
-        self._kept -= sum(map(len, parts))
+        self._give_back(sum(map(len, parts)))
         return b"".join(parts) if size <= self._most else None
+
+    def close(self) -> None:
+        """Forget the bodies that are under way."""
+        self._parts.clear()
+        self._sizes.clear()
+        self._give_back(self._kept)
+
+    def _give_back(self, count: int) -> None:
+        self._kept -= count
+        self._budget.give_back(count)

@@ -23,7 +23,7 @@ from orchestrator.core.errors import (
 )
 from orchestrator.core.limits import Wheel
 from orchestrator.wire.bodies import decode_reply, decode_timings, decode_value, encode_call
-from orchestrator.wire.frames import WINDOW_BYTES, Assembler, Buffer, Kind, size_of
+from orchestrator.wire.frames import CHUNK_BYTES, WINDOW_BYTES, Assembler, Buffer, Kind, size_of
 from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.outbox import Outbox
@@ -55,14 +55,24 @@ class _Inbox:
 
     def __init__(self) -> None:
         self.frames: deque[_Answer] = deque()
-        self.unread = 0
+        self.uncredited = 0
+        self._over = False
         self._ready: asyncio.Future[None] | None = None
         self._lost: CallError | None = None
 
-    def add(self, kind: Kind, body: bytes | None) -> None:
+    def add(self, kind: Kind, body: bytes | None) -> bool:
+        """Take a frame; say whether the node had the credit for it."""
+        if self._over:  # what comes after the last frame is nobody's
+            return True
+        if kind is Kind.CHUNK:
+            if self.uncredited >= WINDOW_BYTES:
+                return False
+            self.uncredited += size_of(body) + CHUNK_BYTES
+        else:
+            self._over = True
         self.frames.append((kind, body))
-        self.unread += size_of(body)
         self._wake()
+        return True
 
     def lose(self, error: CallError) -> None:
         self._lost = error
@@ -80,9 +90,7 @@ class _Inbox:
                 await self._ready
             if not self.frames and self._lost is not None:
                 raise self._lost
-        kind, body = self.frames.popleft()
-        self.unread -= size_of(body)
-        return kind, body
+        return self.frames.popleft()
 
 
 def _expire(waiting: "_Inbox | asyncio.Future[_Answer]") -> None:
@@ -165,9 +173,10 @@ class Session:
                 kind, chunk = await inbox.next()
                 if chunk is None or kind not in (Kind.CHUNK, Kind.END):
                     raise self._error(kind, chunk)
-                read += size_of(chunk)
+                read += size_of(chunk) + CHUNK_BYTES
                 if read >= _GRANT_BYTES:
                     self._outbox.put(Kind.CREDIT, number, encode_credit(read))
+                    inbox.uncredited -= read
                     read = 0
                 yield kind, chunk
         finally:
@@ -245,16 +254,16 @@ class Session:
             if answer is not None:
                 if not answer.done():
                     answer.set_result((kind, body))
-            elif inbox := self._streams.get(number):  # else its caller has left
-                inbox.add(kind, body)
-                if inbox.unread > self._most + WINDOW_BYTES:
-                    raise WireError(f"{self._address} sends more than its credit allows")
+            # Without an inbox its caller has left.
+            elif (inbox := self._streams.get(number)) and not inbox.add(kind, body):
+                raise WireError(f"{self._address} sends more than its credit allows")
 
     def _end(self, reason: CallError | None) -> None:
         """Resolve every call: those that were never sent may go elsewhere whatever they are."""
         self.ended = True
         self._stream.cancel()
         self._writing.cancel()
+        self._wheel.stop()
         unsent = self._outbox.unsent()
         for number, answer in self._calls.items():
             if not answer.done():

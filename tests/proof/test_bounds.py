@@ -37,7 +37,6 @@ async def test_a_wheel_forgets_waits_of_one_time() -> None:
     assert await left_behind(YEAR, step=0.0) < 100_000
 
 
-@pytest.mark.xfail(strict=True, reason="a slot is kept until its time comes, though all have left")
 async def test_a_wheel_forgets_waits_of_many_times() -> None:
     assert await left_behind(YEAR, step=1.0) < 100_000
 
@@ -64,12 +63,10 @@ async def test_a_node_that_sends_chunks_beyond_all_limits_is_cut() -> None:
     assert await cut_after(chunk_body(bytes(MIB // 4)), 40, most=4 * MIB)
 
 
-@pytest.mark.xfail(strict=True, reason="a stream may be the largest body ahead of its credit")
 async def test_a_node_that_sends_chunks_beyond_their_window_is_cut() -> None:
     chunk = chunk_body(bytes(MIB // 4))
     assert await cut_after(chunk, 3 * WINDOW_BYTES // len(chunk), most=160 * MIB)
 
 
-@pytest.mark.xfail(strict=True, reason="an empty chunk costs no credit")
 async def test_a_node_that_sends_empty_chunks_without_end_is_cut() -> None:
     assert await cut_after(b"", 100_000, most=4 * MIB)

@@ -372,7 +372,8 @@ class SessionMessage(_message.Message):
       10 REPORT  of an attached node, always a message of its own. From the node: a NodeReport, at once,
                  on every change of state, and every half second, with number 0; from the caller: an
                  empty body asks for one now, and the answer bears the same number
-    A node sends at most 1 MiB of chunks of a stream for which it has no credit. A message has at most
+    A node sends no chunk of a stream while 1 MiB of its chunks have no credit; each counts 64 bytes more
+    than its body has, and so does the credit for it. A message has at most
     1 MiB of frames. A caller that closes its side of the session has left: what still runs is cancelled.
 
     Bodies, numbers little-endian, lengths in bytes in brackets:

@@ -36,7 +36,14 @@ from orchestrator.serving.server import Binding, Server
 from orchestrator.serving.session import NodeSession
 from orchestrator.testing import listening
 from orchestrator.wire.dialled import SessionChannel
-from orchestrator.wire.frames import PART_BYTES, WINDOW_BYTES, Kind, encode_frame, encode_message
+from orchestrator.wire.frames import (
+    CHUNK_BYTES,
+    PART_BYTES,
+    WINDOW_BYTES,
+    Kind,
+    encode_frame,
+    encode_message,
+)
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.status import decode_error, error_of
 from orchestrator.wire.unary import UnaryChannel
@@ -478,7 +485,7 @@ async def test_a_body_that_cancels_its_own_task_ends_no_other_call(
 
 
 def chunk_bytes(frames: list[Any]) -> int:
-    return sum(len(body) for kind, _, body in frames if kind is Kind.CHUNK)
+    return sum(len(body) + CHUNK_BYTES for kind, _, body in frames if kind is Kind.CHUNK)
 
 
 async def test_a_stream_that_nobody_reads_stops_at_its_window(serve: Serve, turns: Turns) -> None:
