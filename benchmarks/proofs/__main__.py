@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks.proofs import abuse, cancellation, cases, fuzzing, report, simulation, soak
+from benchmarks.proofs import abuse, cancellation, cases, fuzzing, memory, report, simulation, soak
 from benchmarks.proofs.checksums import add_checksum_model
 from benchmarks.proofs.report import Outcome, machine, markdown
 
@@ -47,6 +47,7 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
             fuzzed + controls,
             lambda told: asyncio.to_thread(fuzzing.prove, options.fuzz_seconds, told),
         ),
+        "memory": (1, lambda told: memory.prove(options.kills, told)),
         "soak": (
             options.calls,
             lambda told: soak.prove(store, options.calls, options.in_flight, options.seed, told),
@@ -110,6 +111,7 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=64, help="calls of the soak at a time")
     parser.add_argument("--cancelled-calls", type=int, default=cancellation.FULL_CALLS)
     parser.add_argument("--seeds", type=int, default=simulation.FULL_SEEDS)
+    parser.add_argument("--kills", type=int, default=memory.FULL_KILLS, help="of each side")
     parser.add_argument("--fuzz-seconds", type=int, default=fuzzing.FULL_SECONDS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the results go")
