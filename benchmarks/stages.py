@@ -19,7 +19,8 @@ from orchestrator.core.limits import Wheel
 from orchestrator.routing.endpoint import Endpoint
 from orchestrator.serving.node import Node
 from orchestrator.wire import bodies
-from orchestrator.wire.frames import Assembler, Kind, encode_frame, encode_message
+from orchestrator.wire.assembler import Assembler
+from orchestrator.wire.frames import Kind, encode_frame, encode_message
 from orchestrator.wire.guard import let_out
 from orchestrator.wire.outbox import Outbox
 from orchestrator.wire.payloads import pack, unpack

@@ -1,7 +1,6 @@
 """The public test kit: a clock you turn, a runtime of plain functions, nodes on free ports."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.errors import UsageError
 from orchestrator.core.model import Array, Batch, Model, ModelFolder, Stop, TensorSpec, Way
+from orchestrator.core.ports import free_port as free_port
 from orchestrator.core.report import NodeReport
 from orchestrator.core.running import Running, running_as
 from orchestrator.models.manifest import TensorEntry
@@ -213,10 +213,3 @@ def as_node(tier: Tier, clearance: Clearance | None = None) -> Iterator[None]:
     """Run the block as if on a node, so that `.local` bodies can open labelled values."""
     with running_as(Running(_NoModels(tier, clearance or CLEARANCES[tier]))):
         yield
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,7 +4,8 @@ import struct
 from collections.abc import Iterator
 
 from orchestrator.core.errors import WireError
-from orchestrator.wire.frames import Assembler, Frame, Kind
+from orchestrator.wire.assembler import Assembler
+from orchestrator.wire.frames import Frame, Kind
 
 _HEADER = struct.Struct("<IBQ")
 

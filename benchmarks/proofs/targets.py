@@ -19,14 +19,8 @@ from orchestrator.core.errors import CallError, EndpointUnavailable, InvalidInpu
 from orchestrator.serving.exchange import Exchange
 from orchestrator.serving.session import NodeSession
 from orchestrator.testing import running_node
-from orchestrator.wire.frames import (
-    Assembler,
-    Frame,
-    Kind,
-    decode_message,
-    encode_frame,
-    encode_message,
-)
+from orchestrator.wire.assembler import Assembler
+from orchestrator.wire.frames import Frame, Kind, decode_message, encode_frame, encode_message
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.session import Session
 from orchestrator.wire.status import encode_error

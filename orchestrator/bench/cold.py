@@ -8,10 +8,11 @@ from pathlib import Path
 
 from orchestrator.bench.embedding import MODEL
 from orchestrator.bench.library import EMBEDDING
-from orchestrator.bench.processes import free_port, running
+from orchestrator.bench.processes import running
 from orchestrator.bench.turns import CannotRunError, Figures
 from orchestrator.bench.usage import family, private_mb
 from orchestrator.core.errors import EndpointUnavailable, ModelUnavailable, UsageError
+from orchestrator.core.ports import free_port
 from orchestrator.models.quantise import quantise
 from orchestrator.models.store import ModelStore
 from orchestrator.wire.unary import UnaryChannel

@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import Any, cast
 
 from orchestrator.bench.parties import Ability, Floats, Party
-from orchestrator.bench.processes import free_port, running
+from orchestrator.bench.processes import running
 from orchestrator.client import Orchestrator
 from orchestrator.core.call import Call
 from orchestrator.core.context import calling_through
 from orchestrator.core.deadline import Deadline
+from orchestrator.core.ports import free_port
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import Clearance, Label, Level, Placement
 

@@ -10,9 +10,10 @@ from typing import Literal
 from orchestrator.bench.clients.http import KEYED, LISTED, HttpClient
 from orchestrator.bench.clients.inference import InferenceClient
 from orchestrator.bench.parties import Ability, Party
-from orchestrator.bench.processes import free_port, running
+from orchestrator.bench.processes import running
 from orchestrator.bench.suites.suite import PeerOpenings
 from orchestrator.core.errors import UsageError
+from orchestrator.core.ports import free_port
 
 Batching = Literal["on", "off"]
 PeerClient = HttpClient | InferenceClient

@@ -11,7 +11,8 @@ from orchestrator.core.spec import DEFAULT_DEADLINE
 from orchestrator.serving.failures import frames_of
 from orchestrator.serving.node import Node
 from orchestrator.wire import bodies
-from orchestrator.wire.frames import BESIDE_BYTES, Budget
+from orchestrator.wire.assembler import Budget
+from orchestrator.wire.frames import BESIDE_BYTES
 from orchestrator.wire.guard import check_size
 from orchestrator.wire.messages import decode_call, encode_payload, encode_timings
 from orchestrator.wire.payloads import Packed, pack

@@ -15,8 +15,9 @@ from orchestrator.core.errors import (
 )
 from orchestrator.serving.crew import Crew
 from orchestrator.serving.exchange import Exchange
+from orchestrator.wire.assembler import Assembler
 from orchestrator.wire.bodies import call_id_in, encode_reply, encode_timings, encode_value
-from orchestrator.wire.frames import CHUNK_BYTES, WINDOW_BYTES, Assembler, Frame, Kind
+from orchestrator.wire.frames import CHUNK_BYTES, WINDOW_BYTES, Frame, Kind
 from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import decode_credit
 from orchestrator.wire.outbox import Outbox

@@ -22,8 +22,9 @@ from orchestrator.core.errors import (
     WireError,
 )
 from orchestrator.core.limits import Wheel
+from orchestrator.wire.assembler import Assembler
 from orchestrator.wire.bodies import decode_reply, decode_timings, decode_value, encode_call
-from orchestrator.wire.frames import CHUNK_BYTES, WINDOW_BYTES, Assembler, Buffer, Kind, size_of
+from orchestrator.wire.frames import CHUNK_BYTES, WINDOW_BYTES, Buffer, Kind, size_of
 from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.outbox import Outbox

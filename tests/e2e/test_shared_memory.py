@@ -104,7 +104,7 @@ async def kill_a_node(start: "Start", until: "Until", service: Any, path: Path) 
     await transfers.ended()
     assert transfers.channel._session is not None  # it is still held, and holds nothing
     try:
-        await until(lambda: segments(os.getpid()) == (0, 0), "end of the segments", 2)
+        await until(lambda: segments(os.getpid()) == (0, 0), "end of the segments", 20)
     finally:
         await transfers.aclose()
 

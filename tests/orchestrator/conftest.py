@@ -10,7 +10,8 @@ import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from orchestrator.wire.frames import Assembler, Frame, encode_frame, encode_message
+from orchestrator.wire.assembler import Assembler
+from orchestrator.wire.frames import Frame, encode_frame, encode_message
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 

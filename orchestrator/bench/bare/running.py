@@ -8,7 +8,8 @@ from functools import partial
 from orchestrator.bench.clients.bare import BareClient, GatheringClient
 from orchestrator.bench.clients.session import SessionClient
 from orchestrator.bench.parties import Ability, Opening, Party
-from orchestrator.bench.processes import free_port, running
+from orchestrator.bench.processes import running
+from orchestrator.core.ports import free_port
 
 AIO, SYNC = "bare grpc.aio", "bare grpc sync"
 GATHERING, SESSION = "bare gathering stream", "isthmus session alone"

@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 
 from orchestrator.bench.bare.contract import OPTIONS
-from orchestrator.wire.frames import Assembler, Kind
+from orchestrator.wire.assembler import Assembler
+from orchestrator.wire.frames import Kind
 from orchestrator.wire.outbox import Outbox
 
 # The library's callers ask every ten seconds whether the other end is alive.

@@ -24,7 +24,12 @@ def test_a_short_run_gives_data_files_and_the_reason_of_a_missing_peer(tmp_path:
     (data,) = json.loads(ended.stdout)
     assert "there is no" in data["absent"]["fastapi"]
     ways = {row["way"] for row in data["rows"]}
-    assert {"bare grpc.aio", "bare grpc sync", "isthmus, session", "isthmus, in process"} <= ways
+    assert {
+        "bare grpc.aio",
+        "bare grpc sync",
+        "isthmus, session over TCP",
+        "isthmus, in process",
+    } <= ways
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {f"streaming.{kind}" for kind in ("json", "csv", "png", "md")}
     again = "isthmus bench streaming --rounds 1 --seconds 0.05 --peers fastapi"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.bench.processes import free_port, running
+from orchestrator.bench.processes import running
 from orchestrator.bench.turns import CannotRunError
 from orchestrator.bench.usage import cpu_seconds
+from orchestrator.core.ports import free_port
 
 CHILD = "import time\\nwhile True: time.sleep(0.001)"
 PARENT = f"import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-c', '{CHILD}'])\n"

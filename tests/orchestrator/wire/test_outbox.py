@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from orchestrator.testing import ManualClock
 from orchestrator.wire import frames, outbox
-from orchestrator.wire.frames import (
-    PART_BYTES,
-    Assembler,
-    Buffer,
-    Frame,
-    Kind,
-    SplitBody,
-    decode_message,
-)
+from orchestrator.wire.assembler import Assembler
+from orchestrator.wire.frames import PART_BYTES, Buffer, Frame, Kind, SplitBody, decode_message
 from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.outbox import Outbox
 

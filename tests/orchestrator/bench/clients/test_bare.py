@@ -1,7 +1,7 @@
 import pytest
 
 from orchestrator.bench.clients.bare import BareClient, GatheringClient
-from orchestrator.bench.processes import free_port
+from orchestrator.core.ports import free_port
 
 
 @pytest.mark.parametrize("kind", [BareClient, GatheringClient])

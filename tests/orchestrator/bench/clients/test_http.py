@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.bench.clients.http import KEYED, LISTED, Encoding, HttpClient
-from orchestrator.bench.processes import free_port
+from orchestrator.core.ports import free_port
 
 Answer = Callable[[str, bytes], list[bytes]]
 """A path and a body to the pieces of an answer, each of which is sent by itself."""

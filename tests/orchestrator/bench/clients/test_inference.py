@@ -7,7 +7,7 @@ import numpy as np
 
 from orchestrator.bench.clients import inference
 from orchestrator.bench.clients.inference import InferenceClient
-from orchestrator.bench.processes import free_port
+from orchestrator.core.ports import free_port
 
 
 @asynccontextmanager

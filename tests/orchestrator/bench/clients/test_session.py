@@ -1,8 +1,8 @@
 import pytest
 
 from orchestrator.bench.clients.session import SessionClient
-from orchestrator.bench.processes import free_port
 from orchestrator.core.errors import EndpointUnavailable
+from orchestrator.core.ports import free_port
 
 
 async def test_a_client_is_not_ready_while_nobody_listens() -> None:
