@@ -92,6 +92,8 @@ class Bodies:
         except asyncio.CancelledError:
             here.waits.give_up()  # the thread cannot be stopped, but what it waits for can
             raise
+        finally:
+            del future  # it holds the error, which holds this frame, which holds the arguments
 
     async def stream(self, body: Callable[[], Any], here: Running) -> AsyncGenerator[Any, None]:
         """Run a generator in the pool, one step after the other, and yield what it yields."""

@@ -244,9 +244,12 @@ class DataPlane:
                 limit.__exit__(type(error), error, None)
             if limit.expired:
                 raise DeadlineExceeded from None
-        if _came_from_outside(error):
-            raise error
-        raise body_failed(stay.call, stay.served, error) from error
+        try:
+            if _came_from_outside(error):
+                raise error
+            raise body_failed(stay.call, stay.served, error) from error
+        finally:
+            del error  # it would keep this frame, and with it the call's arguments, alive
 
     def _checked(self, stay: Stay, value: Any) -> Any:
         """Return a body's value if it fits its annotation, under the label of what made it."""

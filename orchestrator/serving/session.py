@@ -142,6 +142,7 @@ class NodeSession:
                     return True
             else:
                 self._take(kind, number, body)
+        body = None  # the next message may take its time, and this may lie in shared memory
         message = await self._stream.read()
         if not isinstance(message, bytes):
             return False

@@ -5,6 +5,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -38,21 +39,9 @@ class DaemonThreads:
     def submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run work in an idle thread, or in a new one."""
         future: Future[T] = Future()
-
-        def run() -> None:
-            """Do the work, unless it was cancelled, and keep what came of it."""
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(work(*arguments))
-            except StopIteration:  # no future can hold it: whoever waits would wait for ever
-                future.set_exception(RuntimeError("StopIteration"))
-            except BaseException as error:
-                future.set_exception(error)
-
         with self._lock:
             idle, self._idle = self._idle, max(self._idle - 1, 0)
-        self._work.put(run)
+        self._work.put(partial(_run, future, work, arguments))
         if not idle:
             threading.Thread(target=self._serve, name=self._name, daemon=True).start()
         return future
@@ -69,3 +58,17 @@ class DaemonThreads:
             else:
                 with self._lock:
                     self._idle += 1
+
+
+def _run(future: Future[T], work: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+    """Do some work, unless it was cancelled, and keep what came of it."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work(*arguments))
+    except StopIteration:  # no future can hold it: whoever waits would wait for ever
+        future.set_exception(RuntimeError("StopIteration"))
+    except BaseException as error:
+        future.set_exception(error)
+    finally:
+        del future, work, arguments  # an error would keep this frame, and with it all of them

@@ -7,6 +7,7 @@ bytes, which it copies. RELEASE frames give back what nobody looks at any more.
 """
 
 import asyncio
+import gc
 import os
 import struct
 import weakref
@@ -26,6 +27,9 @@ _STANDS_FOR = {kind.value: kind for kind in (Kind.CALL, Kind.OPEN, Kind.RESULT, 
 
 _RELEASE_SECONDS = 0.002
 """How long freed memory waits for a message to go with."""
+
+_COLLECT_SECONDS = 1.0
+"""After the end of a session, when its calls have ended, too."""
 
 Put = Callable[[Kind, int, bytes], None]
 
@@ -49,6 +53,7 @@ class SharedMemory:
         self._theirs: OpenedArena | None = None
         self._shares = False  # whether the other end has opened ours
         self._unread: list[int] = []
+        self._views = 0  # how many bodies somebody here still looks at
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -117,6 +122,7 @@ class SharedMemory:
         view = self._theirs.view(place, length)
         # Every array over it keeps it alive, so at its end nobody looks there any more.
         weakref.finalize(view, self._no_more_read, place).atexit = False
+        self._views += 1
         split = SplitBody(body[_SHARED.size :])
         split.rest = view
         return kind, split if split.size <= self._most else None
@@ -135,6 +141,17 @@ class SharedMemory:
         if self._own is not None:
             self._own.close()
         self._own = self._theirs = None
+        if self._views > 0:
+            self._loop.call_later(_COLLECT_SECONDS, self._collect)
+
+    def _collect(self) -> None:
+        """Free what only circles of references keep, such as those of a body's exceptions.
+
+        In a process with nothing to do Python would not look for them, and the memory of a dead
+        peer would stay.
+        """
+        if self._views > 0:
+            gc.collect()
 
     def _open(self, ticket: bytes) -> None:
         if self._theirs is not None:
@@ -153,6 +170,7 @@ class SharedMemory:
             self._loop.call_soon_threadsafe(self._release, place)
 
     def _release(self, place: int) -> None:
+        self._views -= 1
         if self._closed:
             return
         self._unread.append(place)

@@ -156,6 +156,7 @@ class Session:
         finally:
             slot.discard(answer)
             self._calls.pop(number, None)
+            del answer  # an error on its way would keep a reply in shared memory alive
         if kind is Kind.RESULT and reply is not None:
             return reply
         raise self._error(kind, reply)

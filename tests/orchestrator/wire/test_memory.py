@@ -2,6 +2,7 @@ import asyncio
 import gc
 import struct
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.core.errors import WireError
+from orchestrator.wire import memory
 from orchestrator.wire.arena import Arena
 from orchestrator.wire.bodies import decode_value, encode_value
 from orchestrator.wire.frames import SMALL_BYTES, Kind
@@ -188,6 +190,24 @@ async def test_after_the_end_arrays_stay_and_nothing_is_said() -> None:
     del got
     await asyncio.sleep(0.02)
     assert node.said == []
+
+
+async def test_what_only_a_circle_keeps_is_freed_a_moment_after_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "_COLLECT_SECONDS", 0.05)
+    caller, node = joined()
+    circle: list[Any] = [read(node, caller.placed(ARRAY))]
+    circle.append(circle)
+    kept = weakref.ref(circle[0])
+    gc.disable()
+    try:
+        del circle
+        node.memory.close()
+        assert kept() is not None  # the positive control
+        await until(lambda: kept() is None)
+    finally:
+        gc.enable()
 
 
 # A peer that means harm

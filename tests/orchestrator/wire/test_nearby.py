@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,10 +28,25 @@ def mirror(array: np.ndarray) -> np.ndarray:
     return array
 
 
+@edge_service
+async def fail(array: np.ndarray) -> None:
+    raise KeyError(len(array))
+
+
+@edge_service
+def fail_in_a_slot(array: np.ndarray) -> None:
+    raise KeyError(len(array))
+
+
+@edge_service
+async def hold(array: np.ndarray) -> None:
+    await asyncio.Event().wait()
+
+
 @asynccontextmanager
 async def channel_to(binding: Binding | None = None) -> AsyncIterator[Any]:
     async with (
-        running_node("edge", mirror) as node,
+        running_node("edge", mirror, fail, fail_in_a_slot, hold) as node,
         listening(node, binding) as address,
     ):
         channel = SessionChannel(address, SECRET)
@@ -173,3 +189,29 @@ async def test_many_first_calls_at_once_open_one_session(call_of: MakeCall) -> N
         calls = [call_of(mirror, array=np.full(3, index)) for index in range(50)]
         answers = await asyncio.gather(*map(channel.send, calls))
         assert [int(answer.value[0]) for answer in answers] == list(range(50))
+
+
+@pytest.mark.parametrize("service", [mirror, fail, fail_in_a_slot, hold])
+async def test_however_a_call_ends_its_tensors_are_given_back_without_the_garbage_collector(
+    service: Any, call_of: MakeCall
+) -> None:
+    array = np.ones(100_000)
+    async with channel_to() as channel:
+        await channel.describe()
+        await channel.send(call_of(mirror, array=array))
+        gc.collect()
+        gc.disable()
+        try:
+            spans = channel._session._memory._own._spans
+            for _ in range(3):
+                sending = asyncio.create_task(channel.send(call_of(service, array=array)))
+                await asyncio.sleep(0)
+                assert not spans.empty  # the positive control
+                await asyncio.wait({sending}, timeout=0.2 if service is hold else 20)
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+            async with asyncio.timeout(20):
+                while not spans.empty:
+                    await asyncio.sleep(0.005)
+        finally:
+            gc.enable()
