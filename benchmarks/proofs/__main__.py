@@ -47,7 +47,7 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
             fuzzed + controls,
             lambda told: asyncio.to_thread(fuzzing.prove, options.fuzz_seconds, told),
         ),
-        "memory": (1, lambda told: memory.prove(options.kills, told)),
+        "memory": (4, lambda told: memory.prove(options.kills, told)),
         "soak": (
             options.calls,
             lambda told: soak.prove(store, options.calls, options.in_flight, options.seed, told),
