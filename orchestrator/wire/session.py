@@ -116,7 +116,6 @@ class Session:
     ) -> None:
         self._stream = stream
         self._address = address
-        self._most = most
         self._memory = memory
         self._assembler = Assembler(most, memory)
         self._calls: dict[int, asyncio.Future[_Answer]] = {}
