@@ -27,7 +27,8 @@ from orchestrator.routing.zone import Zone
 from orchestrator.serving.embedded import embedded_nodes
 from orchestrator.serving.node import Node
 from orchestrator.serving.runtimes import how_to_get
-from orchestrator.settings import NodeEntry, Settings
+from orchestrator.settings.caller import Settings
+from orchestrator.settings.nodes import NodeEntry
 from orchestrator.wire.attach import AttachServer
 from orchestrator.wire.inprocess import InProcessChannel
 from policies.catalog import build_chain

@@ -23,7 +23,7 @@ from orchestrator.dispatch.interceptors import Interceptor
 
 if TYPE_CHECKING:
     from orchestrator.assembly import Assembled
-    from orchestrator.settings import Settings
+    from orchestrator.settings.caller import Settings
 
 App = str | ModuleType | Handle[Any, Any] | type[Any] | Iterable[Any] | None
 """An import path, a module, or services and classes of services; None is all declared so far."""
@@ -77,7 +77,7 @@ class Orchestrator:
     @property
     def settings(self) -> "Settings":
         """Its settings, read anew; raises SettingsError if they are wrong."""
-        from orchestrator.settings import Settings, load_settings
+        from orchestrator.settings.caller import Settings, load_settings
 
         if isinstance(self._given, Settings):
             return self._given

@@ -12,7 +12,8 @@ from orchestrator.routing.connect import clearance_at, clearance_when_attached, 
 from orchestrator.serving.attach import Place
 from orchestrator.serving.server import Binding
 from orchestrator.serving.settings import PREFIX, NodeSettings
-from orchestrator.settings import ListenSettings, NodeEntry, Settings, load_settings
+from orchestrator.settings.caller import Settings, load_settings
+from orchestrator.settings.nodes import ListenSettings, NodeEntry
 from orchestrator.sources import load
 from orchestrator.wire.security import TlsFiles, client_credentials, server_credentials
 from policies.catalog import build_chain

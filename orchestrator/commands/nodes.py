@@ -14,7 +14,8 @@ from orchestrator.core.errors import CallError
 from orchestrator.core.report import NodeReport
 from orchestrator.routing.connect import clearance_at, clearance_when_attached, connect, listen_tls
 from orchestrator.routing.zone import resolve
-from orchestrator.settings import NodeEntry, Settings, load_settings
+from orchestrator.settings.caller import Settings, load_settings
+from orchestrator.settings.nodes import NodeEntry
 from orchestrator.wire.roster import attached_nodes
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from orchestrator.core.deadline import Clock
 from orchestrator.routing.endpoint import Endpoint, EndpointOptions
-from orchestrator.settings import ListenSettings, NodeEntry
+from orchestrator.settings.nodes import ListenSettings, NodeEntry
 from orchestrator.wire.attached import AttachedNode
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.memory import SHARED_BYTES

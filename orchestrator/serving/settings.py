@@ -13,7 +13,8 @@ from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.embedded import CLEARANCES
 from orchestrator.serving.node import NodeOptions
 from orchestrator.serving.server import Binding
-from orchestrator.settings import ClearanceSetting, Section, SharedMemoryMib, check_place
+from orchestrator.settings.nodes import check_place
+from orchestrator.settings.values import ClearanceSetting, Section, SharedMemoryMib
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Tier
 

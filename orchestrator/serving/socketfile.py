@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.core.errors import SettingsError
-from orchestrator.settings import check_socket
+from orchestrator.settings.nodes import check_socket
 
 _OWNER_ALONE = 0o177
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from orchestrator.core import errors
 from orchestrator.serving.settings import NodeSettings
-from orchestrator.settings import NodeEntry, Settings, load_settings
+from orchestrator.settings.caller import Settings, load_settings
+from orchestrator.settings.nodes import NodeEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -21,7 +21,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from orchestrator.settings import TlsSettings
+from orchestrator.settings.nodes import TlsSettings
 from orchestrator.testing import free_port
 from orchestrator.wire.security import TlsFiles, client_credentials
 from policies.facts import Tier

@@ -15,7 +15,7 @@ from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import NoRoute, SettingsError
 from orchestrator.serving.attach import Attachment, Place
 from orchestrator.serving.local import LocalCaller
-from orchestrator.settings import Settings
+from orchestrator.settings.caller import Settings
 from orchestrator.testing import ManualClock, free_port, listening, running_node
 from policies.facts import PUBLIC
 

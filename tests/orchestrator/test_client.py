@@ -31,7 +31,7 @@ from orchestrator.core.labels import Labelled, Sensitive
 from orchestrator.core.methods import method
 from orchestrator.decorators import cloud_service, edge_service
 from orchestrator.models.text import TextEmbedding, Vectors
-from orchestrator.settings import Settings
+from orchestrator.settings.caller import Settings
 from orchestrator.testing import free_port, fresh_catalogue, listening, running_node
 from policies.facts import PUBLIC, Clearance, Level
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from orchestrator.resilience.retry import RetryBudget, backoff
-from orchestrator.settings import NodeEntry
+from orchestrator.settings.nodes import NodeEntry
 from orchestrator.testing import ManualClock
 
 

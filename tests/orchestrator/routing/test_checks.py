@@ -8,7 +8,7 @@ from orchestrator.decorators import cloud_service, edge_service
 from orchestrator.routing.checks import check_clearances
 from orchestrator.routing.connect import connect
 from orchestrator.routing.endpoint import Endpoint
-from orchestrator.settings import NodeEntry
+from orchestrator.settings.nodes import NodeEntry
 from policies.facts import Clearance, Level
 
 MakeEndpoint = Callable[..., Endpoint]

@@ -16,7 +16,7 @@ from orchestrator.routing.connect import (
     connect,
 )
 from orchestrator.serving.server import Binding
-from orchestrator.settings import ListenSettings, NodeEntry, TlsSettings
+from orchestrator.settings.nodes import ListenSettings, NodeEntry, TlsSettings
 from orchestrator.testing import listening, running_node
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Clearance, Label, Level

@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from orchestrator.core.errors import SettingsError
-from orchestrator.settings import Settings, load_settings, parse_clearance
+from orchestrator.settings.caller import Settings, load_settings
 from policies.facts import Clearance, Level
 
 Write = Callable[[str | bytes], Path]
@@ -218,22 +216,6 @@ def test_a_key_that_was_left_empty_is_said_to_be_empty(write: Write, text: str, 
         load_settings(write(text))
 
 
-@pytest.mark.parametrize("port", ["", ":", ":0", ":65536", ":99999", ":http", ":-1", ":1.5"])
-@pytest.mark.parametrize("key", ["address", "zone"])
-def test_a_place_without_a_port_that_can_be_is_refused_with_how_to_write_it(
-    key: str, port: str
-) -> None:
-    node = {"name": "a", "tier": "edge", key: f"edge.example{port}"}
-    with pytest.raises(SettingsError, match="has no port from 1 to 65535: write host:port"):
-        load_settings(given={"nodes": [node]})
-
-
-@pytest.mark.parametrize("place", ["a:1", "a:65535", "[::1]:50051", "unix:/run/node.sock"])
-def test_a_place_with_a_port_or_a_socket_is_taken(place: str) -> None:
-    (entry,) = load_settings(given={"nodes": [{**NODE, "address": place}]}).nodes
-    assert entry.address == place
-
-
 @pytest.mark.parametrize("given", [{1: 2}, {"_env_file": "x"}])
 def test_a_key_that_is_given_and_is_no_setting_is_an_error(given: Any) -> None:
     with pytest.raises(SettingsError):
@@ -243,11 +225,6 @@ def test_a_key_that_is_given_and_is_no_setting_is_an_error(given: Any) -> None:
 def test_an_infinite_exchange_rate_is_refused() -> None:
     with pytest.raises(SettingsError):
         load_settings(given={"policies": {"ms_per_dollar": float("inf")}})
-
-
-def test_a_zone_without_a_port_is_refused() -> None:
-    with pytest.raises(SettingsError, match="port"):
-        load_settings(given={"nodes": [{"name": "a", "tier": "cloud", "zone": "cloud.example"}]})
 
 
 def test_values_that_may_be_private_stand_in_no_error() -> None:
@@ -261,80 +238,11 @@ def test_settings_cannot_be_changed() -> None:
         Settings().max_call_mib = 3
 
 
-@pytest.mark.parametrize("spelling", ["secret", "SECRET", "Secret", {"level": "secret"}])
-def test_a_level_alone_covers_all_categories(spelling: Any) -> None:
-    assert parse_clearance(spelling) == Clearance(Level.SECRET, None)
-
-
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        "internal:phi,pii",
-        {"level": "internal", "categories": ["pii", "phi"]},
-        {"level": "INTERNAL", "categories": ("phi", "pii")},
-        Clearance(Level.INTERNAL, frozenset({"phi", "pii"})),
-    ],
-)
-def test_categories_that_are_named_are_the_only_ones(spelling: Any) -> None:
-    assert parse_clearance(spelling) == Clearance(Level.INTERNAL, frozenset({"phi", "pii"}))
-
-
-def test_an_empty_list_of_categories_lets_none_pass() -> None:
-    clearance = parse_clearance({"level": "internal", "categories": []})
-    assert clearance == Clearance(Level.INTERNAL, frozenset())
-
-
-@pytest.mark.parametrize(
-    "spelling",
-    ["", "top", 3, True, None, ["secret"], {"level": "secret", "cat": 1}, {}, {"level": 2}],
-)
-def test_what_is_no_clearance_is_refused_with_what_is_known(spelling: Any) -> None:
-    with pytest.raises(ValueError, match="public, internal, sensitive, secret"):
-        parse_clearance(spelling)
-
-
-@given(st.sampled_from(Level), st.none() | st.frozensets(st.sampled_from(["phi", "pii", "pci"])))
-def test_every_clearance_can_be_written_as_a_mapping(
-    level: Level, categories: frozenset[str] | None
-) -> None:
-    written: dict[str, Any] = {"level": level.name.lower()}
-    if categories is not None:
-        written["categories"] = sorted(categories)
-    assert parse_clearance(written) == Clearance(level, categories)
-
-
-@pytest.mark.parametrize("spelling", ["internal:", {"level": "internal", "categories": None}])
-def test_categories_that_were_forgotten_do_not_let_all_pass(spelling: Any) -> None:
-    try:
-        clearance = parse_clearance(spelling)
-    except ValueError:
-        return
-    assert clearance.categories == frozenset()
-
-
-@pytest.mark.parametrize("spelling", ["internal: phi", {"level": "internal", "categories": "phi"}])
-def test_a_single_category_may_be_written_as_people_do(spelling: Any) -> None:
-    assert parse_clearance(spelling) == Clearance(Level.INTERNAL, frozenset({"phi"}))
-
-
 def test_categories_that_are_no_names_are_a_settings_error() -> None:
     with pytest.raises(SettingsError):
         load_settings(
             given={"nodes": [{**NODE, "clearance": {"level": "secret", "categories": 5}}]}
         )
-
-
-TLS = {"ca": "ca.pem", "cert": "hub.pem", "key": "hub.key"}
-LISTEN = {"address": "0.0.0.0:50050", "tls": TLS}
-ATTACHED = {"name": "edge-7", "tier": "edge", "attach": True, "tls": {"identity": "edge-7.example"}}
-
-
-def test_a_node_that_attaches_needs_no_address_and_is_known_by_its_certificate() -> None:
-    settings = load_settings(given={"listen": LISTEN, "nodes": [ATTACHED]})
-    (node,) = settings.nodes
-    assert settings.listen
-    assert (node.attach, node.address, node.tls.identity) == (True, "", "edge-7.example")
-    assert settings.listen.tls.cert == Path("hub.pem")
 
 
 def test_where_nodes_attach_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,52 +251,6 @@ def test_where_nodes_attach_may_stand_in_the_environment(monkeypatch: pytest.Mon
     listen = load_settings().listen
     assert listen
     assert (listen.address, listen.insecure) == ("unix:/run/hub.sock", True)
-
-
-@pytest.mark.parametrize(
-    ("listen", "node", "said"),
-    [
-        (None, {}, "edge-7 has attach: true and nothing to attach to: give listen its address"),
-        (LISTEN, {"address": "a:1"}, "or attach: true for a node that dials"),
-        (LISTEN, {"attach": False}, "or attach: true for a node that dials"),
-        (LISTEN, {"insecure": True}, "leave insecure, tls.ca, tls.cert and tls.key out"),
-        (LISTEN, {"tls": TLS}, "leave insecure, tls.ca, tls.cert and tls.key out"),
-        (LISTEN, {"tls": {}}, "give edge-7 tls.identity: the name in its certificate"),
-        ({"address": "a:1", "insecure": True}, {}, "nothing proves the identity of edge-7"),
-        ({"address": "a:1"}, {}, "give tls.ca (who signs them), tls.cert and tls.key (ours), or"),
-        ({"address": "a:1", "tls": {**TLS, "ca": None}}, {}, "give tls.ca"),
-        ({**LISTEN, "insecure": True}, {}, "leave one of insecure and tls out"),
-        ({**LISTEN, "address": "0.0.0.0"}, {}, "'0.0.0.0' has no port from 1 to 65535"),
-        ({**LISTEN, "adress": "a:1"}, {}, "unknown key 'adress'; did you mean address?"),
-    ],
-)
-def test_what_cannot_be_attached_to_is_refused_with_the_cure(
-    listen: Any, node: dict[str, Any], said: str
-) -> None:
-    given = {"nodes": [{**ATTACHED, **node}], **({"listen": listen} if listen else {})}
-    with pytest.raises(SettingsError) as caught:
-        load_settings(given=given)
-    assert said in str(caught.value)
-
-
-def test_two_nodes_cannot_have_one_identity() -> None:
-    nodes = [ATTACHED, {**ATTACHED, "name": "edge-8"}]
-    with pytest.raises(SettingsError, match="two nodes have the tls.identity edge-7.example"):
-        load_settings(given={"listen": LISTEN, "nodes": nodes})
-
-
-def test_a_unix_socket_is_a_place_if_its_path_can_be() -> None:
-    def settings(path: str) -> Settings:
-        nodes = [{"name": "a", "tier": "edge", "address": f"unix:{path}", "insecure": True}]
-        return load_settings(given={"nodes": nodes})
-
-    for path in ("/run/isthmus/edge.sock", "edge.sock", "x" * 107):
-        assert settings(path).nodes[0].address == f"unix:{path}"
-    with pytest.raises(SettingsError, match="a Unix socket needs a path"):
-        settings("")
-    for path in ("x" * 108, "ü" * 54):
-        with pytest.raises(SettingsError, match="has at most 107 bytes, and .* has 108: give a sh"):
-            settings(path)
 
 
 def test_shared_memory_may_be_turned_off_and_has_a_bound() -> None:

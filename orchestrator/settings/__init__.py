@@ -1,0 +1,1 @@
+"""The caller's settings: isthmus.yaml, and ISTHMUS_* in the environment."""
