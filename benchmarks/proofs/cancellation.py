@@ -14,6 +14,7 @@ from benchmarks.proofs import app as right_app
 from benchmarks.proofs.checksums import Rows, expected, random_rows
 from benchmarks.proofs.daemon import APP, POLICIES, Daemon, edge_node
 from benchmarks.proofs.report import Check, Outcome, Progress, no_progress
+from edge_node.parallel import usable_cores
 from orchestrator import Orchestrator
 from orchestrator.core.errors import CallError, DeadlineExceeded
 
@@ -25,6 +26,9 @@ DELAY_MS = 4.0
 
 _MATES_DELAY_MS = 50.0
 """The same for calls that shall share a batch, on a busy machine, too, and whatever it costs."""
+
+_AS_MATES = {"max_delay_ms": _MATES_DELAY_MS, "shape_aware": False, "threads": usable_cores()}
+"""Settings of a node that puts three calls into one run: with all cores, none runs beside it."""
 
 _TRIOS = 100  # one for so many calls
 
@@ -138,7 +142,7 @@ async def over_a_session(
 async def as_mates(store: Path, count: int, seed: int) -> tuple[Ledger, float]:
     """Make calls in threes to a daemon; return their ledger, and how many rows a batch had."""
     async with (
-        edge_node(store, APP, max_delay_ms=_MATES_DELAY_MS, shape_aware=False) as node,
+        edge_node(store, APP, **_AS_MATES) as node,
         calling(node.settings, right_app),
     ):
         before = await _batches(node)

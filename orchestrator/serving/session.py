@@ -116,11 +116,13 @@ class NodeSession:
             tasks = {writing, leaving, *self._running.values()}
             for task in tasks:
                 task.cancel()
-            await self._crew.aclose()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._assembler.close()
-            if self._memory is not None:
-                self._memory.close()
+            try:
+                await self._crew.aclose()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:  # the end of a server cancels this a second time
+                self._assembler.close()
+                if self._memory is not None:
+                    self._memory.close()
 
     async def _finish(self) -> None:
         """Take no new calls and wait for those inside; they may still need credit."""

@@ -11,6 +11,7 @@ import stat
 import struct
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from io import FileIO
 
 import numpy as np
 
@@ -88,18 +89,15 @@ class Arena:
         self._size = size - size % mmap.PAGESIZE
         self._spans = _Spans(_LINE, self._size)
         self._high = 0
-        self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.fchmod(self._file, 0o600)
-            os.ftruncate(self._file, self._size)
-            self._memory = mmap.mmap(self._file, self._size)
-            nonce = random(_NONCE_BYTES)
-            self._memory[:_NONCE_BYTES] = nonce
-            _seal(self._file)
-        except BaseException:
-            os.close(self._file)
-            raise
-        self.ticket = _TICKET.pack(self._size, nonce, os.getpid(), self._file)
+        number = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self._file = FileIO(number)  # which closes it with the arena, whatever happens
+        os.fchmod(number, 0o600)
+        os.ftruncate(number, self._size)
+        self._memory = mmap.mmap(number, self._size)
+        nonce = random(_NONCE_BYTES)
+        self._memory[:_NONCE_BYTES] = nonce
+        _seal(number)
+        self.ticket = _TICKET.pack(self._size, nonce, os.getpid(), number)
         """What another process of this user and machine needs to open it."""
 
     def write(self, pieces: Sequence[Buffer], skip: int = 0) -> int | None:
@@ -140,9 +138,7 @@ class Arena:
 
     def opened(self) -> None:
         """Note that the other end has it, so that nobody else can open it."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
     def close(self) -> None:
         """Give it up; what the other end still reads stays until it has."""

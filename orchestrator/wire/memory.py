@@ -74,6 +74,8 @@ class SharedMemory:
         Raises:
             WireError: It makes no sense.
         """
+        if self._closed:
+            return
         if kind is Kind.SHARE and body:
             self._open(body)
         elif self._own is None:

@@ -96,6 +96,7 @@ def sender(address: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 async def kill_a_node(start: "Start", until: "Until", service: Any, path: Path) -> None:
+    assert segments(os.getpid()) == (0, 0)  # whatever ran in this process before
     node = start("edge", "--socket", str(path))
     transfers = Transfers(f"unix:{path}", service)
     await until(lambda: transfers.done > 8, "transfers")

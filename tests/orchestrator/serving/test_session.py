@@ -44,6 +44,7 @@ from orchestrator.wire.frames import (
     encode_frame,
     encode_message,
 )
+from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import encode_credit
 from orchestrator.wire.status import decode_error, error_of
 from orchestrator.wire.unary import UnaryChannel
@@ -219,7 +220,8 @@ class Served:
         self.link = link
         self.caller = link.as_caller
         self.closing = asyncio.Event()
-        self.session = NodeSession(Exchange(node, most), link.node, most)
+        self.memory = SharedMemory(MIB, most)
+        self.session = NodeSession(Exchange(node, most), link.node, most, self.memory)
         self.task = asyncio.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -242,9 +244,12 @@ class Served:
         return decode_error(body, "?")
 
     async def ended(self) -> BaseException | None:
+        await self.over()
+        return self.task.exception()
+
+    async def over(self) -> None:
         async with asyncio.timeout(20):
             await asyncio.wait([self.task])
-        return self.task.exception()
 
 
 Serve = Callable[..., Served]
@@ -873,3 +878,25 @@ async def test_a_stranger_who_asks_and_never_reads_is_held_up_and_nobody_else_is
         await asyncio.gather(flooding, return_exceptions=True)
         assert (await good.send(call_of(echo, text="x"))).value == "x"
         await good.aclose()
+
+
+async def test_a_session_that_is_cut_twice_keeps_no_memory(
+    serve: Serve, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, closed = serve(), False
+    really = served.memory.close
+
+    def close() -> None:
+        nonlocal closed
+        closed = True
+        really()
+
+    monkeypatch.setattr(served.memory, "close", close)
+    await served.caller.say((Kind.CALL, 1, WAIT))
+    await until(lambda: ran["waiting"])
+    served.task.cancel()
+    await asyncio.sleep(0)
+    assert not closed  # it waits for the end of its calls
+    served.task.cancel()
+    await served.over()
+    assert closed

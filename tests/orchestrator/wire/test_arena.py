@@ -133,12 +133,15 @@ def test_a_view_outlives_both_ends(arena: Arena) -> None:
 
 
 def test_nobody_can_cut_it_short_under_a_reader(arena: Arena) -> None:
-    with open(f"/proc/self/fd/{arena._file}", "r+b") as file, pytest.raises(PermissionError):
+    with (
+        open(f"/proc/self/fd/{arena._file.fileno()}", "r+b") as file,
+        pytest.raises(PermissionError),
+    ):
         file.truncate(10)
 
 
 def test_it_is_for_this_user_alone(arena: Arena) -> None:
-    assert os.fstat(arena._file).st_mode & 0o777 == 0o600
+    assert os.fstat(arena._file.fileno()).st_mode & 0o777 == 0o600
 
 
 def test_nothing_stands_in_any_folder(arena: Arena) -> None:
@@ -150,7 +153,7 @@ def test_memory_is_taken_when_it_is_used_and_most_of_it_given_back_when_empty() 
     arena = Arena(1024 * MIB)
 
     def used() -> int:
-        return os.fstat(arena._file).st_blocks * 512
+        return os.fstat(arena._file.fileno()).st_blocks * 512
 
     assert used() <= 4096
     first, second = put(arena, bytes(100 * MIB)), put(arena, bytes(50 * MIB))

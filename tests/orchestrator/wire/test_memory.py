@@ -192,6 +192,14 @@ async def test_after_the_end_arrays_stay_and_nothing_is_said() -> None:
     assert node.said == []
 
 
+async def test_nothing_is_opened_or_offered_after_the_end() -> None:
+    caller, node = End(), End()
+    caller.memory.offer()
+    node.memory.close()
+    node.hear(caller)
+    assert (node.memory._own, node.memory._theirs, node.said) == (None, None, [])
+
+
 async def test_what_only_a_circle_keeps_is_freed_a_moment_after_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
