@@ -53,13 +53,18 @@ class Exchange:
         """
         if not request.service:
             raise WireError("a message names no service")
-        return decode_call(request, self.node.tier, stream, seconds, self._clock, self._max_bytes)
+        longest = self.node.options.max_deadline
+        return decode_call(
+            request, self.node.tier, stream, seconds, self._clock, self._max_bytes, longest
+        )
 
     def call_in(self, body: bytes, *, stream: bool) -> Call:
         """Return the body of a frame as a call; raise CallError as `call_of` does."""
+        node = self.node
         return bodies.decode_call(
-            body, self.node.tier, stream, DEFAULT_DEADLINE, self._clock, self._max_bytes
-        )
+            body, node.tier, stream, DEFAULT_DEADLINE, self._clock, self._max_bytes,
+            node.options.max_deadline,
+        )  # fmt: skip
 
     def packed(self, value: object) -> Packed:
         """Return a result ready for the wire; raise InvalidInput if it is too large."""
