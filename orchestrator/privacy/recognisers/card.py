@@ -10,7 +10,9 @@ from orchestrator.privacy.recognisers.numbers import BETWEEN
 _DIGITS = re.compile(rf"[0-9](?:{BETWEEN}[0-9]){{12,}}")
 _LENGTHS = range(19, 12, -1)
 # The first digits that card schemes have (ISO/IEC 7812), and those that only have 16 or more.
-_SCHEMES = re.compile(r"[3-6]|(?P<long>220[0-4]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720|8[12])")
+_SCHEMES = re.compile(
+    r"[3-6]|1800|2131|(?P<long>220[0-4]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720|8[12])"
+)
 _LEAST_LONG = 16
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from orchestrator.privacy.recognisers.base import Span
 from orchestrator.privacy.recognisers.context import is_near, word_pattern
 
-_LONG = 9
+_LONG, _SHORT = 9, 6
+_DATE = re.compile(
+    r"[0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./ ][0-9]{1,2}[-./ ][0-9]{2,4}"
+)
 _MAY_BE = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,4}[0-9]){5}")
 _BREAK = re.compile(r"\r?\n[ \t>]{0,4}")
 _MONEY = re.compile(r"[0-9]{1,3}([ .,]?[0-9]{3})*[.,][0-9]{2}")
@@ -62,10 +65,17 @@ class PhoneRecogniser:
             # A number of nobody's plan is masked, too, if it is too long for a date or an order.
             digits = sum(letter.isdigit() for letter in match.raw_string)
             valid = is_valid_number(match.number)
-            if (valid or digits >= _LONG) and not _counts_something(text, match.start, match.end):
+            likely = valid or digits >= _LONG or _is_called(text, match.start, match.end, digits)
+            if likely and not _counts_something(text, match.start, match.end):
                 # An open bracket is the sentence's if it is not closed within.
                 unclosed = match.raw_string[0] == "(" and ")" not in match.raw_string
                 yield Span("phone", match.start + unclosed, match.end), valid
+
+
+def _is_called(text: str, start: int, end: int, digits: int) -> bool:
+    """Say whether a few digits stand beside a word for phone, and are no date."""
+    dated = _DATE.fullmatch(text[start:end])
+    return digits >= _SHORT and not dated and is_near(PHONE_WORDS, text, start, end)
 
 
 def _counts_something(text: str, start: int, end: int) -> bool:

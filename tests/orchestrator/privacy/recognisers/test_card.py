@@ -67,6 +67,7 @@ def test_digits_beside_a_card_such_as_its_expiry_date_do_not_hide_it(text: str) 
         "4\u200b111111111111111",
         "4111–1111–1111–1111",
         "3782 822463 10005",
+        "2131 9777298605 2",
     ],
 )
 def test_a_card_is_masked_however_people_write_it(text: str) -> None:

@@ -46,6 +46,10 @@ def test_phone_numbers_of_any_country_are_found(number: str) -> None:
         "d0617edc-5625-1094-5b85-6b5ee1484bda",
         "713200e43f963d250af21ed024746998da0dab44",
         "epoch 1760411266",
+        "08-48 15 24",
+        "call on 2024-05-01",
+        "call on 24.12.2024, please",
+        "phone me at 10.30 in room 12",
     ],
 )
 def test_dates_orders_and_prices_are_no_phone_numbers(text: str) -> None:
@@ -62,6 +66,8 @@ def test_a_number_without_country_code_is_read_by_the_region_it_was_made_for() -
     "number",
     [
         "2025550143",
+        "08-48 15 24",
+        "555-0143",
         "0 7 7 0 0 9 0 0 1 2 3",
         "07700\n900123",
         "+44 20 7946\r\n> 0958",
