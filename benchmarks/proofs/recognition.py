@@ -10,7 +10,8 @@ from benchmarks.proofs.recognising.score import Score, score
 from benchmarks.proofs.recognising.texts import ADVERSARIAL, SPLITS, texts
 from benchmarks.proofs.recognising.values import MAKERS, STRUCTURED
 from benchmarks.proofs.report import Check, Outcome, Progress, no_progress
-from orchestrator.privacy.recognisers import Recogniser, default_recognisers, find_all
+from orchestrator.privacy.catalog import default_recognisers
+from orchestrator.privacy.recognisers import Recogniser, find_all
 
 FULL_EACH = 100
 LEAST_RECALL = 0.99

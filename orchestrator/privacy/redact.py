@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.privacy.recognisers import Recogniser, default_recognisers, find_all
+from orchestrator.privacy.catalog import default_recognisers
+from orchestrator.privacy.recognisers import Recogniser, find_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from benchmarks.proofs.recognising.texts import ADVERSARIAL, SPLITS, Text, texts
 from benchmarks.proofs.recognising.values import MAKERS, STRUCTURED
 from benchmarks.proofs.recognition import missed_kinds, prove
 from benchmarks.proofs.report import Outcome, markdown
-from orchestrator.privacy.recognisers import Span, default_recognisers
+from orchestrator.privacy.catalog import default_recognisers
+from orchestrator.privacy.recognisers import Span
 
 EACH = 2
 

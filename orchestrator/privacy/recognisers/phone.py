@@ -7,9 +7,7 @@ from orchestrator.privacy.recognisers.base import Span
 from orchestrator.privacy.recognisers.context import is_near, word_pattern
 
 _LONG, _SHORT = 9, 6
-_DATE = re.compile(
-    r"[0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./ ][0-9]{1,2}[-./ ][0-9]{2,4}"
-)
+_DATE = re.compile(r"[0-9]{4}([-./][0-9]{1,2}){2}|([0-9]{1,2}[-./ ]){2}[0-9]{2,4}")
 _MAY_BE = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,4}[0-9]){5}")
 _BREAK = re.compile(r"\r?\n[ \t>]{0,4}")
 _MONEY = re.compile(r"[0-9]{1,3}([ .,]?[0-9]{3})*[.,][0-9]{2}")
@@ -52,9 +50,9 @@ class PhoneRecogniser:
         found = [*self._matches(text)]
         yield from (span for span, _ in found)
         if "\n" in text:  # a number may go on in the next line
-            for span, valid in self._matches(_BREAK.sub(lambda gap: " " * len(gap[0]), text)):
+            for span, _ in self._matches(_BREAK.sub(lambda gap: " " * len(gap[0]), text)):
                 inside = [v for one, v in found if span.start < one.end and one.start < span.end]
-                if not inside or (valid and not all(inside)):
+                if not inside or not all(inside):
                     yield span
 
     def _matches(self, text: str) -> Iterator[tuple[Span, bool]]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from orchestrator.privacy.catalog import recognisers_named
 from orchestrator.privacy.presidio import PresidioRecogniser
-from orchestrator.privacy.recognisers import Span, recognisers_named
+from orchestrator.privacy.recognisers import Span
 from orchestrator.privacy.redact import redact
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.privacy.recognisers import Span, default_recognisers, find_all
+from orchestrator.privacy.catalog import default_recognisers
+from orchestrator.privacy.recognisers import Span, find_all
 
 DEFAULT = default_recognisers()
 

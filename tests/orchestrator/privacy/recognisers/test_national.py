@@ -1,6 +1,7 @@
 import pytest
 
-from orchestrator.privacy.recognisers import Span, recognisers_named
+from orchestrator.privacy.catalog import recognisers_named
+from orchestrator.privacy.recognisers import Span
 from orchestrator.privacy.recognisers.national import NATIONAL_IDS, NationalIdRecogniser
 from orchestrator.privacy.redact import redact
 

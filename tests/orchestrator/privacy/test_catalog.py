@@ -1,7 +1,7 @@
 import pytest
 
-from orchestrator.privacy.recognisers import default_recognisers, find_all, recognisers_named
-from orchestrator.privacy.recognisers.catalog import NAMES
+from orchestrator.privacy.catalog import NAMES, default_recognisers, recognisers_named
+from orchestrator.privacy.recognisers import find_all
 
 
 def test_recognisers_are_made_by_name_in_the_order_of_their_sureness() -> None:
