@@ -10,7 +10,7 @@ from orchestrator.privacy.confusables import CONFUSABLES
 _UNSEEN = frozenset({"Cf", "Mn", "Me"})
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u00ad")  # letters without ink
 _PART = r"[\w@.+/=:-]"
-_BREAK = re.compile(rf"(?<={_PART})(?:=?[ \t]*\r?\n[ \t>]*)(?={_PART})")
+_BREAK = re.compile(rf"(?<={_PART})(?:=?[ \t]*\r?\n[ \t>]*)(?=(?!@){_PART})")
 _SPACED = re.compile(r"(?<![^\W_])\S(?:[ \t]\S){5,}(?![^\W_])")
 _SPACE = re.compile(r"[ \t]")
 

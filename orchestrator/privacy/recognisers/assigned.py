@@ -22,6 +22,7 @@ _STEMS: tuple[str, ...] = (
     "key", "token", "secret", "credential", "pass", "pwd", "kennwort", "contraseña", "clave",
     "senha", "parola", "hasło", "mdp", "mot de passe", "wachtwoord", "lösenord", "salasana",
 )  # fmt: skip
+_CALL = re.compile(r"[A-Za-z_][\w.]*\(")  # of a function, in a program
 _CLASSES = tuple(re.compile(sign) for sign in ("[a-z]", "[A-Z]", "[0-9]", r"[^\w\s]|_"))
 _LEAST_BITS = 3.0
 """Of a letter, by how often each occurs in the value (Shannon, 1948)."""
@@ -39,6 +40,8 @@ class AssignedSecretRecogniser:
             return
         for match in _ASSIGNED.finditer(text):
             value = match["value"].rstrip(".!?)}]&")
+            if _CALL.match(value):
+                continue
             if (_is_password if match["password"] else _is_random)(value):
                 start = match.start("value")
                 yield Span("secret", start, start + len(value))

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from orchestrator.privacy.normalise import View, as_it_is, folded, joined
 from orchestrator.privacy.recognisers.base import Recogniser, Span
 
-# A piece that a line break may have cut off a value: no plain word.
+# A piece that a line break may have cut off a value, before or after: no plain word.
+_HEAD = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]|\w[._+@-]\w")
+_TAIL = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[a-z][A-Z]")
 _JOINTS = "+._-"
-_PIECE = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[a-z][A-Z]|\w[._+@-]\w")
+_END = 8
 
 
 def find_all(text: str, recognisers: Sequence[Recogniser]) -> list[Span]:
@@ -54,9 +56,10 @@ def _adds(span: Span, found: Iterable[_Ranked], text: str) -> bool:
     """Say whether a find over a line break is more than one without, and its next word."""
     for _, other in found:
         if other.kind == span.kind and span.start < other.end and other.start < span.end:
-            pieces = (text[span.start : other.start], text[other.end : span.end])
-            cut = span.start < other.start and text[other.start] in _JOINTS
-            return cut or any(_PIECE.search(piece) for piece in pieces)
+            head, tail = text[span.start : other.start], text[other.end : span.end]
+            cut = bool(head) and (text[other.start] in _JOINTS or _HEAD.search(head) is not None)
+            end = text[max(other.start, other.end - _END) : other.end]
+            return cut or all(_TAIL.search(piece) for piece in (end, tail))
     return True
 
 

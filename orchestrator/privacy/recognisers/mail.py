@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from orchestrator.privacy.recognisers.base import Span
 
-_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}"
+_LOCAL = r"\w[\w.!#$%&'*+/=?^`{|}~-]{0,63}"
 _PLAIN = re.compile(rf"{_LOCAL}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}})+")
 
 # A loose form needs a well-known end, for "see me @ home. Then ..." is no address.

@@ -16,6 +16,7 @@ _V6 = re.compile(
 _VERSION = re.compile(
     r"(?<![A-Za-z])(?:v|ver|versions?|release|build|firmware|driver)[\s.:=-]{0,3}$", re.IGNORECASE
 )
+_NOBODY = ("127.0.0.1", "0.0.0.0", "255.255.255.255")  # noqa: S104 - nothing is bound here
 _NEAR = 14
 
 
@@ -27,7 +28,7 @@ class IpRecogniser:
         for match in _V4.finditer(text):
             small = all(int(part) <= 255 for part in re.findall(r"[0-9]+", match[0]))
             before = text[max(0, match.start() - _NEAR) : match.start()]
-            if small and not _VERSION.search(before):
+            if small and match[0] not in _NOBODY and not _VERSION.search(before):
                 yield Span("ip", *match.span())
         if ":" in text:
             yield from self._version_6(text)

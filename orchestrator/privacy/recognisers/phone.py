@@ -9,7 +9,7 @@ from orchestrator.privacy.recognisers.context import is_near, word_pattern
 _LONG, _SHORT = 9, 6
 _DATE = re.compile(r"[0-9]{4}([-./][0-9]{1,2}){2}|([0-9]{1,2}[-./ ]){2}[0-9]{2,4}")
 _MAY_BE = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,4}[0-9]){5}")
-_BREAK = re.compile(r"\r?\n[ \t>]{0,4}")
+_BREAK = re.compile(r"(?<!\n)\r?\n[ \t>]{0,4}(?!\r?\n)")
 _MONEY = re.compile(r"[0-9]{1,3}([ .,]?[0-9]{3})*[.,][0-9]{2}")
 _DECIMAL = re.compile(r"[0-9]{1,3}[.,][0-9]{4,}")
 _MONEY_SIGNS = tuple("$€£¥₹")
@@ -31,6 +31,9 @@ PHONE_WORDS = word_pattern(
     r"celular", r"komórka", r"puhelin",
 )  # fmt: skip
 """Words that say that a phone number follows."""
+_PHONE = word_pattern(
+    r"(?:tele?)?phone", r"tel", r"fax", r"mob(?:ile)?", r"telef\w+", r"tél\w*", "handy"
+)
 
 
 class PhoneRecogniser:
@@ -71,18 +74,18 @@ class PhoneRecogniser:
 
 
 def _is_called(text: str, start: int, end: int, digits: int) -> bool:
-    """Say whether a few digits stand beside a word for phone, and are no date."""
-    dated = _DATE.fullmatch(text[start:end])
-    return digits >= _SHORT and not dated and is_near(PHONE_WORDS, text, start, end)
+    """Say whether a few digits stand right after a word for phone."""
+    before = text[max(0, start - _NEAR) : start]
+    return digits >= _SHORT and _PHONE.search(before) is not None
 
 
 def _counts_something(text: str, start: int, end: int) -> bool:
-    """Say whether digits are rather an amount, a piece of a hash, or an order's number."""
+    """Say whether digits are rather a date, an amount, a piece of a hash, or an order's number."""
     written = text[start:end]
     around = _BEFORE.search(text, max(0, start - _NEAR), start), _AFTER.match(text, end)
     if any(part is not None and _MIXED.search(part[0]) for part in around):
         return True
-    if _MONEY.fullmatch(written) or _DECIMAL.fullmatch(written):
+    if any(form.fullmatch(written) for form in (_MONEY, _DECIMAL, _DATE)):
         return True
     if text[max(0, start - 2) : start].strip()[-1:] in _MONEY_SIGNS:
         return True

@@ -37,6 +37,8 @@ def test_what_is_assigned_to_a_secret_name_is_found(text: str, secret: str) -> N
         "token expired",
         "monkey = banana",
         "The secret is out!",
+        "key = Fernet.generate_key()",
+        "tokens = md.parse(text1)",
     ],
 )
 def test_words_of_a_sentence_are_no_secrets(text: str) -> None:

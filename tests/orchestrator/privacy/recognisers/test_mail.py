@@ -16,6 +16,8 @@ from orchestrator.privacy.redact import redact
         ("mail a_b-c@x-y.example!", ["a_b-c@x-y.example"]),
         ("price @ 5 euros, see me@work", []),
         ("I am @ home. Then I eat at noon.", []),
+        ("python\n@atheris.instrument_func\ndef f", []),
+        ("`@count.on`", []),
         ("Look at the dot on the map, at the top.", []),
         ("", []),
     ],
@@ -49,4 +51,7 @@ def test_an_address_is_masked_whole_however_it_is_written(address: str) -> None:
 
 def test_the_word_in_the_line_before_an_address_stays() -> None:
     assert redact("write to\nada@example.com\nsoon").text == "write to\n[EMAIL]\nsoon"
+    header = "From: ada@example.com\nDescription-Content-Type: text/py3"
+    assert redact(header).text == header.replace("ada@example.com", "[EMAIL]")
+    assert redact("@app.route\ndef call(): ...").counts == {}
     assert redact("I am here.\nada@example.com").text == "I am here.\n[EMAIL]"

@@ -38,6 +38,7 @@ def test_addresses_of_both_versions_are_found(text: str, addresses: list[str]) -
         "12:30:59",
         "2026-11-25T19:25:47",
         "std::vector and ::1",
+        "bound to 127.0.0.1 or 0.0.0.0",
         "a :: b",
     ],
 )

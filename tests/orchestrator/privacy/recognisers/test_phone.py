@@ -50,6 +50,8 @@ def test_phone_numbers_of_any_country_are_found(number: str) -> None:
         "call on 2024-05-01",
         "call on 24.12.2024, please",
         "phone me at 10.30 in room 12",
+        "it was called 100000 times",
+        "versions 3.9.2.\n\n\n1.0.1 call",
     ],
 )
 def test_dates_orders_and_prices_are_no_phone_numbers(text: str) -> None:
