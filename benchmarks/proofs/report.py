@@ -48,12 +48,14 @@ class Outcome:
         terms: How large it was, from what seed.
         checks: The promises.
         figures: What was measured beside.
+        tables: What was measured in rows of the same columns, by title.
     """
 
     part: str
     terms: dict[str, Any]
     checks: tuple[Check, ...]
     figures: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def check(self, words: str) -> Check:
         """Return the check whose promise has these words."""
@@ -85,7 +87,15 @@ def markdown(outcome: Outcome, seconds: float) -> str:
     lines += ["| promise | seen | |", "|---|---|---|"]
     lines += [f"| {c.promise} | {c.seen} | {c.verdict} |" for c in outcome.checks]
     lines += [f"\nOpen: {check.known}" for check in _open(outcome.checks)]
+    for title, rows in outcome.tables.items():
+        lines += ["", f"**{title}**", "", *_table(rows)]
     return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    heads = [*rows[0]] if rows else []
+    cells = [[_number(row[head]) for head in heads] for row in rows]
+    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells)]
 
 
 def _open(checks: Iterable[Check]) -> list[Check]:

@@ -18,6 +18,8 @@ WITHOUT_TESTS = {
     "orchestrator.wire.channel",
     "orchestrator.wire.link",
     "orchestrator.core.report",
+    "orchestrator.privacy.confusables",
+    "orchestrator.privacy.recognisers.base",
     "policies.base",
     "protos.generate",
 }

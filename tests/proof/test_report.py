@@ -42,3 +42,9 @@ def test_what_a_process_holds_grows_with_it() -> None:
     assert after.descriptors == before.descriptors + 1
     assert after.threads >= 1
     assert len(kept)
+
+
+def test_rows_become_a_table() -> None:
+    rows = [{"kind": "a", "values": 1200}, {"kind": "b", "values": 3}]
+    text = markdown(Outcome("soak", {}, (), tables={"by kind": rows}), 1.0)
+    assert "**by kind**\n\n| kind | values |\n| --- | --- |\n| a | 1,200 |\n| b | 3 |\n" in text

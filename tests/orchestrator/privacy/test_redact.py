@@ -40,15 +40,15 @@ def test_all_that_anyone_found_is_masked_and_all_else_stays(
     assert sum(result.counts.values()) == len(re.findall(r"\[", result.text))
 
 
-def test_where_two_overlap_the_earlier_recogniser_names_them() -> None:
+def test_where_two_as_long_overlap_the_surer_recogniser_names_them() -> None:
     sure, unsure = Fixed(Span("card", 5, 10)), Fixed(Span("phone", 2, 7))
     assert redact(TEXT, [sure, unsure]).text == "ab[CARD]klmnopqrstuvwxyz"
     assert redact(TEXT, [unsure, sure]).text == "ab[PHONE]klmnopqrstuvwxyz"
 
 
-def test_one_that_bridges_two_joins_them_all() -> None:
+def test_one_that_bridges_two_joins_them_all_and_the_longest_names_them() -> None:
     result = redact(TEXT, [Fixed(Span("a", 0, 3), Span("a", 6, 9)), Fixed(Span("b", 2, 7))])
-    assert (result.text, result.counts) == ("[A]jklmnopqrstuvwxyz", {"a": 1})
+    assert (result.text, result.counts) == ("[B]jklmnopqrstuvwxyz", {"b": 1})
 
 
 def test_neighbours_that_only_touch_stay_two() -> None:

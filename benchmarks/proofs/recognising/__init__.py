@@ -1,0 +1,1 @@
+"""Texts with known private values, to measure the recognisers with."""
