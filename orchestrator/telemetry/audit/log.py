@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("isthmus.audit")
 
-_MOST = 1024
-"""Entries of one commit."""
-
 
 @dataclass(frozen=True, slots=True)
 class AuditPlace:
@@ -70,6 +67,7 @@ class AuditLog:
         place: Where its anchor is, if it has one.
         wall: The time of day, in seconds since 1970.
         clock: A clock that never goes back, in seconds.
+        group: The most entries of one fsync.
     """
 
     durable = True
@@ -81,6 +79,7 @@ class AuditLog:
         place: AuditPlace,
         wall: Callable[[], float] = time.time,
         clock: Clock = time.monotonic,
+        group: int = 1024,
     ) -> None:
         self.commits = Commits()
         self.writable = True
@@ -90,6 +89,7 @@ class AuditLog:
         self._place = place
         self._wall = wall
         self._clock = clock
+        self._group = group
         self._news = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._closing = False
@@ -141,7 +141,7 @@ class AuditLog:
             with self._news:
                 if not self._waiting and not self._closing:
                     self._news.wait(self._until_anchor())
-                group, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                group, self._waiting = self._waiting[: self._group], self._waiting[self._group :]
                 ends = self._closing and not group
             if group:
                 # Whoever gave an event up meanwhile does not go on with what it spoke of.

@@ -273,3 +273,14 @@ def test_one_process_opens_a_log_once(place: AuditPlace) -> None:
         pass
     with open_audit(place):
         pass
+
+
+async def test_a_slow_disk_does_not_stop_the_loop(place: AuditPlace, disk: Disk) -> None:
+    with open_audit(place) as log:
+        disk.held.clear()
+        waiting = asyncio.create_task(kept(log, Refused(), Deadline.after(20)))
+        for _ in range(20):  # the loop turns, and nothing is promised meanwhile
+            await asyncio.sleep(0.001)
+        assert not waiting.done()
+        disk.held.set()
+        await waiting
