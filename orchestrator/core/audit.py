@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from orchestrator.core.deadline import Deadline
@@ -71,13 +71,13 @@ class Event:
     label: Label = PUBLIC
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
             if type(value) is str:
                 if len(value) > _LONGEST or not value.isprintable():
-                    object.__setattr__(self, field.name, _one_line(value))
+                    object.__setattr__(self, name, _one_line(value))
             elif type(value) not in (int, Label, Digest):
-                object.__setattr__(self, field.name, _names(field.name, value))
+                object.__setattr__(self, name, _names(name, value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +201,14 @@ class LoggedAudit:
 
     durable = False
 
+    def __init__(self) -> None:
+        self._done: Future[None] = Future()
+        self._done.set_result(None)
+
     def record(self, event: Event) -> Future[None]:
         """Write a line of the log, for what has one."""
         log_event(event)
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
+        return self._done
 
     def digest(self, value: object) -> Digest:
         """Return none."""

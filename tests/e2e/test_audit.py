@@ -149,3 +149,33 @@ def test_a_check_does_not_need_the_log_that_a_daemon_holds(start: "Start", tmp_p
     start("edge", "--audit", path, app="ward")
     checked = start("edge", "--audit", path, "--check", app="ward", ready=False)
     assert checked.wait() == 0
+
+
+def test_in_one_process_all_is_in_one_log(ward: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    with Orchestrator({"audit": {"path": path}}, app=ward):
+        assert ward.initials(Sensitive(CANARY)) == "cs"
+    kinds = [(e["kind"], e["node"]) for e in entries(path)]
+    assert kinds == [("decision", "edge"), ("accepted", "edge"), ("declassified", "edge")]
+    with Orchestrator({"audit": {"path": path}}, app=ward):
+        ward.ping(1)
+    assert len(entries(path)) == 3
+
+
+def test_what_cannot_be_written_down_is_not_revealed(
+    ward: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    secret = Secret(CANARY)
+    assert secret.reveal("nothing is open") == CANARY
+    with Orchestrator({"audit": {"path": tmp_path / "audit.log"}}, app=ward):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            with pytest.raises(AuditUnavailable):
+                secret.reveal("the disk is full")
+        assert secret.reveal("there is room again") == CANARY
+    assert secret.reveal("it is closed again") == CANARY
+    reasons = [entry.get("reason") for entry in entries(tmp_path / "audit.log")]
+    assert reasons == [None, "there is room again"]
