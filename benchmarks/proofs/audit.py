@@ -229,13 +229,13 @@ def _kill_checks(
 
 
 def _shared(speeds: dict[str, list[Speed]]) -> Check:
-    grouped = median(speed.grouped for speed in speeds["group"])
+    grouped, ratio = median(speed.grouped for speed in speeds["group"]), _ratio(speeds)
+    group, each, alone = (_waits(speeds[way]) for way in ("group", "each", "alone"))
     return Check(
         f"{WAITING} that wait share an fsync",
-        f"{grouped:.1f} entries a commit, {_ratio(speeds):.1f} times as many a second as with one fsync "
-        f"each; an entry waits {_waits(speeds['group'])}, with one fsync each "
-        f"{_waits(speeds['each'])}, and {_waits(speeds['alone'])} where one waits alone",
-        grouped > 1 and _ratio(speeds) > 1,
+        f"{grouped:.1f} entries a commit, {ratio:.1f} times as fast as with one fsync each; "
+        f"an entry waits {group}, with one fsync each {each}, and {alone} where one waits alone",
+        grouped > 1 and ratio > 1,
     )
 
 

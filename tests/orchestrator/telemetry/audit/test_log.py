@@ -1,6 +1,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -170,6 +172,41 @@ def test_a_full_disk_turns_events_away_until_there_is_room(
     assert [level for level, _ in told] == ["ERROR", "WARNING"]  # once, not for every event
     assert "No space left on device. Labelled calls are refused" in told[0][1]
     assert "free space on its disk, or give another file" in told[0][1]
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from orchestrator.core.audit import Refused
+from orchestrator.core.errors import AuditUnavailable
+from orchestrator.telemetry.audit.log import AuditPlace, open_audit
+
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, most))
+with open_audit(AuditPlace(Path(sys.argv[1]))) as log:
+    kept = refused = 0
+    for _ in range(40):
+        try:
+            log.record(Refused(service="s")).result(10)
+            kept += 1
+        except AuditUnavailable:
+            refused += 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    log.record(Refused(service="after")).result(10)
+print(kept, refused)
+"""
+
+
+def test_a_file_that_may_not_grow_is_a_full_disk(place: AuditPlace) -> None:
+    command = [sys.executable, "-c", LIMITED, str(place.path)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    kept, refused = map(int, ended.stdout.split())
+    assert kept + refused == 40
+    assert kept > 1 < refused
+    found = entries(place)
+    assert [entry["kind"] for entry in found] == ["refused"] * kept + ["missed", "refused"]
+    assert found[-2]["count"] == refused
+    assert verify(place.path).problem == ""
 
 
 def test_the_end_is_anchored_at_intervals(tmp_path: Path, until: Wait) -> None:
