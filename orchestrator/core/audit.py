@@ -189,6 +189,9 @@ class Audit(Protocol):
     def record(self, event: Event) -> Future[None]:
         """Take an event; the future ends when it is kept, or with AuditUnavailable."""
 
+    def record_here(self, event: Event) -> asyncio.Future[None]:
+        """Do the same with a future of the running loop; all of a group end in one turn of it."""
+
     def digest(self, value: object) -> Digest:
         """Return the keyed digest of any value; none where nothing is kept."""
 
@@ -209,6 +212,10 @@ class LoggedAudit:
         """Write a line of the log, for what has one."""
         log_event(event)
         return self._done
+
+    def record_here(self, event: Event) -> asyncio.Future[None]:
+        """Do the same for the running loop."""
+        return asyncio.wrap_future(self.record(event))
 
     def digest(self, value: object) -> Digest:
         """Return none."""
@@ -234,12 +241,12 @@ async def kept(audit: Audit, event: Event, deadline: Deadline) -> None:
         AuditUnavailable: It cannot be kept.
         DeadlineExceeded: That took too long.
     """
-    future = audit.record(event)
-    if future.done():
-        return future.result()
+    if not audit.durable:
+        audit.record(event)
+        return
     try:
         async with asyncio.timeout(max(deadline.left(), 0.0)):
-            await asyncio.wrap_future(future)
+            await audit.record_here(event)
     except TimeoutError:
         raise DeadlineExceeded(call_id=event.call) from None
 

@@ -1,6 +1,7 @@
 """The file of the log: opened to append, by one process, and mended after a crash."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ class LogFile:
 
     Args:
         path: The file; it is made if it is not there, for its owner alone.
+        check_seconds: How often to look whether somebody moved or changed it.
 
     Attributes:
         head: Where the chain in it ended when it was opened.
@@ -26,8 +28,10 @@ class LogFile:
             damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check_seconds: float = 1.0) -> None:
         self.path = path
+        self._check_seconds = check_seconds
+        self._checked_at = 0.0
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
@@ -124,9 +128,12 @@ class LogFile:
 
     def _check_place(self) -> None:
         """Raise OSError if the path names another file by now, or somebody changed its size."""
+        if (now := time.monotonic()) < self._checked_at + self._check_seconds:
+            return
         ours = os.fstat(self._descriptor)
         if not os.path.samestat(ours, os.stat(self.path)) or ours.st_size != self._size:
             raise OSError(0, "somebody moved, cut or wrote the file")
+        self._checked_at = now
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,13 +3,14 @@
 Group commit (DeWitt et al. 1984): while one fsync runs, others gather for the next one.
 """
 
+import asyncio
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +56,14 @@ class _Waiting:
     facts: dict[str, Any]
     time: str
     since: float
-    future: "Future[None]"
+    future: "Future[None] | asyncio.Future[None]"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether somebody still waits; who gave up does not go on with what it speaks of."""
+        if isinstance(self.future, Future):
+            return self.future.set_running_or_notify_cancel()
+        return not self.future.cancelled()
 
 
 class AuditLog:
@@ -114,15 +122,25 @@ class AuditLog:
 
     def record(self, event: Event) -> Future[None]:
         """Take an event; the future ends when the disk has it, or with AuditUnavailable."""
+        future: Future[None] = Future()
+        self._take(event, future)
+        return future
+
+    def record_here(self, event: Event) -> "asyncio.Future[None]":
+        """Do the same with a future of the running loop; all of a group end in one turn of it."""
+        future = asyncio.get_running_loop().create_future()
+        self._take(event, future)
+        return future
+
+    def _take(self, event: Event, future: "Future[None] | asyncio.Future[None]") -> None:
         log_event(event)
-        waiting = _Waiting(facts_of(event), self._now(), self._clock(), Future())
+        waiting = _Waiting(facts_of(event), self._now(), self._clock(), future)
         with self._news:
             if self._closing or self._process != os.getpid():  # a fork inherits no threads
-                waiting.future.set_exception(AuditUnavailable())
+                future.set_exception(AuditUnavailable())
             else:
                 self._waiting.append(waiting)
                 self._news.notify()
-        return waiting.future
 
     def digest(self, value: object) -> Digest:
         """Return the keyed digest of any value."""
@@ -144,8 +162,7 @@ class AuditLog:
                 group, self._waiting = self._waiting[: self._group], self._waiting[self._group :]
                 ends = self._closing and not group
             if group:
-                # Whoever gave an event up meanwhile does not go on with what it spoke of.
-                self._commit([w for w in group if w.future.set_running_or_notify_cancel()])
+                self._commit([waiting for waiting in group if waiting.goes_on])
             self._write_anchor(at_once=ends)
             if ends:
                 return
@@ -169,8 +186,7 @@ class AuditLog:
             _log.warning("audit log %s can be written again", self._file.path)
         now = self._clock()
         self.commits.committed([now - waiting.since for waiting in group])
-        for waiting in group:
-            waiting.future.set_result(None)
+        _end(group)
 
     def _failed(self, error: Exception, group: list[_Waiting]) -> None:
         if self.writable:
@@ -184,8 +200,7 @@ class AuditLog:
             )
         self._missed += len(group)
         self.commits.refused += len(group)
-        for waiting in group:
-            waiting.future.set_exception(AuditUnavailable())
+        _end(group, AuditUnavailable)
 
     def _until_anchor(self) -> float | None:
         """Return for how many seconds there is nothing to do; None is for ever."""
@@ -206,6 +221,35 @@ class AuditLog:
             self._anchor_well = False
         else:
             self._anchored, self._anchor_well = self._head, True
+
+
+def _end(group: list[_Waiting], error: type[Exception] | None = None) -> None:
+    """End all futures of a group, with one word to each loop.
+
+    Each word wakes a loop, and the interpreter's lock would go back and forth with it.
+    """
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for waiting in group:
+        if isinstance(waiting.future, Future):
+            _end_one(waiting.future, error)
+        else:
+            by_loop.setdefault(waiting.future.get_loop(), []).append(waiting.future)
+    for loop, futures in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(_end_all, futures, error)
+
+
+def _end_all(futures: "list[asyncio.Future[None]]", error: type[Exception] | None) -> None:
+    for future in futures:
+        if not future.done():
+            _end_one(future, error)
+
+
+def _end_one(future: "Future[None] | asyncio.Future[None]", error: type[Exception] | None) -> None:
+    if error:
+        future.set_exception(error())
+    else:
+        future.set_result(None)
 
 
 @contextmanager

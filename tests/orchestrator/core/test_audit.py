@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -35,6 +36,9 @@ class Pending:
 
     def record(self, event: Event) -> Future[None]:
         return self.future
+
+    def record_here(self, event: Event) -> "asyncio.Future[None]":
+        return asyncio.wrap_future(self.record(event))
 
     def digest(self, value: object) -> Digest:
         return Digest()
@@ -92,7 +96,7 @@ async def test_a_call_waits_until_its_event_is_safe() -> None:
         await kept(audit, Refused(), Deadline.after(0.01))
     audit = Pending()
     audit.future.set_result(None)
-    await kept(audit, Refused(), Deadline.after(0.0))
+    await kept(audit, Refused(), Deadline.after(1.0))
     audit = Pending()
     audit.future.set_exception(AuditUnavailable())
     with pytest.raises(AuditUnavailable):

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -51,6 +52,9 @@ class Never:
 
     def record(self, event: Event) -> Future[None]:
         return Future()
+
+    def record_here(self, event: Event) -> "asyncio.Future[None]":
+        return asyncio.wrap_future(self.record(event))
 
     def digest(self, value: object) -> Digest:
         return Digest()

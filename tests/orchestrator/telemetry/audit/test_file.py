@@ -138,7 +138,7 @@ def test_what_could_not_be_taken_back_at_once_is_before_the_next_write(
 @pytest.mark.parametrize("spoil", ["move", "cut", "write"])
 def test_a_file_that_somebody_moved_or_changed_is_not_written(tmp_path: Path, spoil: str) -> None:
     path = tmp_path / "audit.log"
-    file = LogFile(path)
+    file = LogFile(path, check_seconds=0.0)
     lines, head = lines_after(Head(), 2)
     file.append(lines)
     if spoil == "move":

@@ -312,6 +312,46 @@ def test_one_process_opens_a_log_once(place: AuditPlace) -> None:
         pass
 
 
+async def test_all_of_a_group_end_in_one_turn_of_their_loop(
+    place: AuditPlace, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, woken = asyncio.get_running_loop(), []
+    wake = loop.call_soon_threadsafe
+    with open_audit(place) as log:
+        assert isinstance(log, AuditLog)
+        disk.held.clear()
+        first = log.record_here(Refused())
+        while log._waiting:
+            await asyncio.sleep(0.001)
+        rest = [log.record_here(Refused()) for _ in range(50)]
+        assert rest.pop().cancel()
+        monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *a: woken.append(wake(*a)))
+        disk.held.set()
+        await asyncio.gather(first, *rest)
+    assert len(woken) == 2
+    assert verify(place.path).head.seq == 50
+
+
+async def test_a_loop_hears_that_the_disk_is_full(place: AuditPlace, disk: Disk) -> None:
+    with open_audit(place) as log:
+        disk.full = True
+        with pytest.raises(AuditUnavailable):
+            await log.record_here(Refused())
+        disk.full = False
+        await log.record_here(Refused())
+
+
+def test_a_loop_that_was_closed_stops_nobody(place: AuditPlace, disk: Disk, until: Wait) -> None:
+    async def leave(log: Any) -> None:
+        log.record_here(Refused())
+
+    with open_audit(place) as log:
+        disk.held.clear()
+        asyncio.run(leave(log))
+        disk.held.set()
+        log.record(Refused()).result(10)
+
+
 async def test_a_slow_disk_does_not_stop_the_loop(place: AuditPlace, disk: Disk) -> None:
     with open_audit(place) as log:
         disk.held.clear()
