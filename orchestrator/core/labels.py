@@ -222,7 +222,8 @@ def label_of(value: Any) -> Label:
         return value.label.join(label_of(value._value))
     label = PUBLIC
     for part in _parts(value):
-        label = label.join(label_of(part))
+        if (found := label_of(part)) is not PUBLIC:  # what is public stays PUBLIC itself
+            label = label.join(found)
     return label
 
 

@@ -67,11 +67,6 @@ def sums(table: str) -> list[tuple[float, list[float]]]:
     return [(float(total), [float(t) for t in terms.split("+")]) for total, terms in rows]
 
 
-def test_what_is_public_stays_public_itself() -> None:
-    assert PUBLIC.join(PUBLIC) is PUBLIC
-    assert PUBLIC.join(Label(Level.SECRET)) == Label(Level.SECRET)
-
-
 @given(labels, labels, labels)
 def test_the_join_is_the_least_label_that_covers_both(a: Label, b: Label, c: Label) -> None:
     joined = a.join(b)
