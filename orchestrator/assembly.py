@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from orchestrator.core.audit import Audit
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import SettingsError
@@ -27,8 +28,10 @@ from orchestrator.routing.zone import Zone
 from orchestrator.serving.embedded import embedded_nodes
 from orchestrator.serving.node import Node
 from orchestrator.serving.runtimes import how_to_get
+from orchestrator.settings.audit import AuditSettings
 from orchestrator.settings.caller import Settings
 from orchestrator.settings.nodes import NodeEntry
+from orchestrator.telemetry.audit.log import AuditPlace, open_audit
 from orchestrator.wire.attach import AttachServer
 from orchestrator.wire.inprocess import InProcessChannel
 from policies.catalog import build_chain
@@ -46,11 +49,13 @@ class Assembled:
         way: The way of a call, interceptors included.
         directory: The endpoints.
         nodes: The nodes in this process.
+        audit: Where it writes down what happens to labelled data.
     """
 
     way: Next
     directory: Directory
     nodes: list[Node]
+    audit: Audit
 
     async def prepare(self, declaration: Declaration) -> None:
         """Check and warm a service that is called for the first time."""
@@ -81,16 +86,17 @@ async def assemble(
         source: Where jitter comes from.
 
     Raises:
-        SettingsError: A rule or a TLS file that the settings name is not there.
+        SettingsError: A rule, a TLS file or an audit log that the settings name cannot be used.
         ModelUnavailable: A model that an embedded node needs is missing or damaged.
         DefinitionError: A service takes data that no node it may use is cleared for.
     """
     chain = _chain(settings)
     async with AsyncExitStack() as stack:
+        audit = stack.enter_context(open_audit(_audit_place(settings.audit)))
         nodes: list[Node] = []
         if not settings.nodes:
             store = settings.models.store
-            embedded = embedded_nodes(declarations, store, caller, clock)
+            embedded = embedded_nodes(declarations, store, caller, clock, audit)
             nodes = await stack.enter_async_context(embedded)
         directory = Directory(source, clock)
         stack.push_async_callback(directory.aclose)
@@ -100,9 +106,9 @@ async def assemble(
         await directory.first_news(_FIRST_NEWS_SECONDS)
         check_clearances(declarations, directory.endpoints)
         router = Router(directory, chain, _missing(settings, nodes))
-        dispatcher = Dispatcher(router, RetryBudget(clock=clock), source, clock)
+        dispatcher = Dispatcher(router, RetryBudget(clock=clock), source, clock, audit)
         way = wrap(dispatcher.invoke, interceptors)
-        yield Assembled(way, directory, nodes)
+        yield Assembled(way, directory, nodes, audit)
 
 
 async def _connect(
@@ -150,6 +156,12 @@ def _embedded_endpoint(node: Node, settings: Settings, clock: Clock) -> Endpoint
         name=node.name, tier=node.tier, address="this process", clearance=node.clearance
     )
     return Endpoint(options, channel, clock)
+
+
+def _audit_place(settings: AuditSettings) -> AuditPlace | None:
+    if settings.path is None:
+        return None
+    return AuditPlace(settings.path, settings.key, settings.anchor, settings.anchor_seconds)
 
 
 def _chain(settings: Settings) -> Chain:

@@ -18,6 +18,8 @@ models = typer.Typer(no_args_is_help=True, help="The model store.")
 config = typer.Typer(no_args_is_help=True, help="Settings files.")
 app.add_typer(models, name="models")
 app.add_typer(config, name="config")
+audit = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.add_typer(audit, name="audit")
 
 _WIDE = 175
 _FLAG = ""  # what the help shows as the value of a flag, which takes none
@@ -25,6 +27,8 @@ _FLAG = ""  # what the help shows as the value of a flag, which takes none
 AsJson = Annotated[bool, typer.Option("--json", metavar=_FLAG, help="Print data for programs.")]
 Store = Annotated[Path, typer.Option("--models", help="The model store.")]
 SettingsFile = Annotated[Path | None, typer.Option("--config", "-c", help="An isthmus.yaml.")]
+Log = Annotated[Path | None, typer.Argument(help="The log; else that of the settings.")]
+Anchor = Annotated[Path | None, typer.Option(help="Its anchor; else that of the settings.")]
 
 
 def main() -> None:
@@ -111,6 +115,62 @@ def config_check(
     found = finding.find_settings(path)
     findings = command.check_node_settings(found) if node else command.check_settings(found)
     _show(command.as_data(findings), command.as_table(found, findings), as_json)
+
+
+@audit.command(name="verify")
+def audit_verify(
+    log: Log = None, anchor: Anchor = None, path: SettingsFile = None, as_json: AsJson = False
+) -> None:
+    """Say whether a log is whole, and else which entry is the first that is not; exit 1 then."""
+    from rich.progress import Progress
+
+    from orchestrator.commands import audit as command
+
+    place = command.find_place(log, anchor, path)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("verify", total=command.size_of(place.path))
+        finding = command.check(place, lambda done: bar.advance(task, done))
+    data = command.finding_as_data(place, finding)
+    _show(data, command.finding_as_text(place, finding), as_json, wide=True)
+    sys.exit(1 if finding.problem else 0)
+
+
+@audit.command(name="show")
+def audit_show(
+    log: Log = None,
+    service: Annotated[str, typer.Option(help="Only of this service.")] = "",
+    kind: Annotated[
+        str, typer.Option(help="Only decision, accepted, declassified, revealed, refused, ...")
+    ] = "",
+    since: Annotated[str, typer.Option(help="Only from this time on, such as 2026-01-31.")] = "",
+    last: Annotated[int, typer.Option(min=0, help="Only the last so many; 0 is all.")] = 0,
+    path: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the entries of a log; it is not verified."""
+    from orchestrator.commands import audit as command
+
+    place = command.find_place(log, None, path)
+    found = command.select(place, command.Wanted(service, kind, since, last))
+    _show(found, command.as_table(found), as_json, wide=True)
+
+
+@audit.command(name="export")
+def audit_export(
+    log: Log = None,
+    first: Annotated[int, typer.Option("--from", min=1, help="The first entry.")] = 1,
+    last: Annotated[int, typer.Option("--to", min=0, help="The last one; 0 is the end.")] = 0,
+    csv: Annotated[bool, typer.Option("--csv", metavar=_FLAG, help="CSV, not JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A new file; else standard output.")] = None,
+    anchor: Anchor = None,
+    path: SettingsFile = None,
+) -> None:
+    """Write a range of entries together with the hashes that prove them."""
+    from orchestrator.commands import audit as command
+
+    place = command.find_place(log, anchor, path)
+    with command.writes_to(out) as file:
+        command.export(place, first, last, "csv" if csv else "json", file)
 
 
 @models.command(name="add")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.core import catalogue
 from orchestrator.core.apps import declarations_named, load_app
+from orchestrator.core.audit import Audit, LoggedAudit
 from orchestrator.core.call import Call, Result
 from orchestrator.core.context import opened
 from orchestrator.core.deadline import Clock
@@ -90,6 +91,11 @@ class Orchestrator:
                 f"{type(given).__name__}"
             )
         return load_settings(given=self._given)
+
+    @property
+    def audit(self) -> Audit:
+        """Where it writes down what happens to labelled data; nowhere while it is closed."""
+        return self._inside.audit if self._inside else LoggedAudit()
 
     @property
     def problems(self) -> Mapping[str, str]:

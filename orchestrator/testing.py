@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.core import catalogue
 from orchestrator.core.apps import declarations_of
+from orchestrator.core.audit import Audit, LoggedAudit
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.errors import UsageError
 from orchestrator.core.model import Array, Batch, Model, ModelFolder, Stop, TensorSpec, Way
@@ -195,6 +196,7 @@ class _NoModels:
         self.name: str = tier
         self.tier = tier
         self.clearance = clearance
+        self.audit: Audit = LoggedAudit()
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         """Refuse: there is no runtime here."""

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.proofs import (
     abuse,
+    audit,
     cancellation,
     cases,
     fuzzing,
@@ -56,6 +57,10 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
         "fuzzing": (
             fuzzed + controls,
             lambda told: asyncio.to_thread(fuzzing.prove, options.fuzz_seconds, told),
+        ),
+        "audit": (
+            options.audit_kills + audit.FULL_ROUNDS,
+            lambda told: audit.prove(options.audit_kills, seed=options.seed, progress=told),
         ),
         "memory": (4, lambda told: memory.prove(options.kills, told)),
         "recognition": (
@@ -128,6 +133,7 @@ def main() -> int:
     parser.add_argument("--cancelled-calls", type=int, default=cancellation.FULL_CALLS)
     parser.add_argument("--seeds", type=int, default=simulation.FULL_SEEDS)
     parser.add_argument("--kills", type=int, default=memory.FULL_KILLS, help="of each side")
+    parser.add_argument("--audit-kills", type=int, default=audit.FULL_KILLS, help="of the log")
     parser.add_argument("--fuzz-seconds", type=int, default=fuzzing.FULL_SECONDS)
     parser.add_argument("--texts-each", type=int, default=recognition.FULL_EACH, help="a template")
     parser.add_argument("--seed", type=int, default=1)

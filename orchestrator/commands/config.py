@@ -12,6 +12,7 @@ from orchestrator.routing.connect import clearance_at, clearance_when_attached, 
 from orchestrator.serving.attach import Place
 from orchestrator.serving.server import Binding
 from orchestrator.serving.settings import PREFIX, NodeSettings
+from orchestrator.settings.audit import AuditSettings
 from orchestrator.settings.caller import Settings, load_settings
 from orchestrator.settings.nodes import ListenSettings, NodeEntry
 from orchestrator.sources import load
@@ -41,6 +42,8 @@ def check_settings(path: Path) -> list[Finding]:
     except LookupError as error:
         raise SettingsError(f"{path}: policies: {error.args[0]}") from error
     findings = [*_listen(settings), *_nodes(settings), Finding("policies", _policies(settings))]
+    if settings.audit.path:
+        findings.append(_audit(settings.audit))
     if not settings.nodes:
         store = settings.models.store
         findings.append(Finding("nodes", f"none: an edge and a cloud are embedded, from {store}"))
@@ -122,6 +125,14 @@ def _node(entry: NodeEntry, listen: ListenSettings | None) -> Finding:
         warning = "plaintext beyond this machine: it gets public data only"
     meaning = f"{entry.tier} {place}, {_transport(insecure)}, clearance {clearance}"
     return Finding(f"node {entry.name}", meaning, warning)
+
+
+def _audit(audit: AuditSettings) -> Finding:
+    if audit.anchor is None:
+        warning = "no anchor: nobody could tell that the end of the log was cut off"
+        return Finding("audit", f"kept in {audit.path}", warning)
+    every = f"{audit.anchor_seconds:g} s"
+    return Finding("audit", f"kept in {audit.path}, anchored in {audit.anchor} every {every}")
 
 
 def _transport(insecure: bool) -> str:

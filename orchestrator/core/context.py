@@ -1,20 +1,23 @@
-"""The open orchestrator of this context, and the protocols Caller and CallHandler.
+"""The protocols Caller and CallHandler, and the open orchestrator of this context.
 
 A Service reaches the open orchestrator as a Caller; a channel in this process reaches a
 node as a CallHandler. The composition root fills both in.
 """
 
 import random
-from collections.abc import AsyncGenerator, Coroutine, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from typing import Any, Protocol
-from weakref import WeakSet
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Protocol, cast
 
+from orchestrator.core.audit import Audit
 from orchestrator.core.call import Call, Reply, Result
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.home import Home
+from orchestrator.core.opened import call_through as call_through
+from orchestrator.core.opened import calling_through as calling_through
+from orchestrator.core.opened import is_open as is_open
+from orchestrator.core.opened import open_here
+from orchestrator.core.opened import opened as opened
 from orchestrator.core.report import NodeReport
 from orchestrator.core.spec import Declaration
 from orchestrator.core.stepping import OnWait, nobody
@@ -29,6 +32,10 @@ class Caller(Protocol):
     @property
     def home(self) -> Home:
         """The loop that its work is done on."""
+
+    @property
+    def audit(self) -> Audit:
+        """Where it writes down what happens to labelled data."""
 
     def is_prepared(self, declaration: Declaration) -> bool:
         """Say whether a service needs no `prepare` any more."""
@@ -58,65 +65,16 @@ class CallHandler(Protocol):
         """Report at once, on every change of state, and every so many seconds."""
 
 
-_active: ContextVar[Caller | None] = ContextVar("isthmus_caller", default=None)
-_open: list[Caller] = []
-_closed: WeakSet[Caller] = WeakSet()
-"""Callers that were open once: a context that outlives its `with` block still names one."""
-
-
 def active_caller() -> Caller:
     """Return the caller of this context; else the outermost open one of the process.
 
     Raises:
         UsageError: None is open.
     """
-    caller = _active.get()
-    if caller is not None and (caller in _open or caller not in _closed):
-        return caller
-    caller = _open[0] if _open else None
+    caller = open_here()
     if caller is None:
         raise UsageError(
             "no orchestrator is open: wrap the call in `with Orchestrator(): ...`, or use .local "
             "to run the body here"
         )
-    return caller
-
-
-def is_open(caller: Caller) -> bool:
-    """Say whether a caller is open in this process."""
-    return caller in _open
-
-
-class calling_through:  # noqa: N801
-    """Send the calls made inside through a caller; a class, since it stands around every call."""
-
-    __slots__ = ("_caller", "_token")
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-
-    def __enter__(self) -> None:
-        self._token = _active.set(self._caller)
-
-    def __exit__(self, *error: object) -> None:
-        # A fixture closes in another context than it opened in: there is nothing to put back.
-        with suppress(ValueError):
-            _active.reset(self._token)
-
-
-def call_through(caller: Caller) -> None:
-    """Send all calls made in this context from now on through a caller."""
-    _active.set(caller)
-
-
-@contextmanager
-def opened(caller: Caller) -> Iterator[None]:
-    """Make a caller the active one, and the process's default if it is the outermost."""
-    _closed.discard(caller)
-    _open.append(caller)
-    try:
-        with calling_through(caller):
-            yield
-    finally:
-        _open.remove(caller)
-        _closed.add(caller)
+    return cast(Caller, caller)

@@ -16,6 +16,7 @@ OrchestratorError
     │   └── CircuitOpen     the node failed too often lately
     ├── OutcomeUnknown      the call may have run; it is not idempotent, so it was not repeated
     ├── ModelUnavailable    a model is missing, damaged or not loaded
+    ├── AuditUnavailable    the audit log cannot be written, and the call is labelled
     ├── ServiceFailed       the service's own code raised
     └── WireError           the bytes on the wire make no sense
 """
@@ -197,6 +198,18 @@ class ModelUnavailable(CallError):
     code = "MODEL_UNAVAILABLE"
     public = "The model is not available on this node."
     retry: Retry = "always"
+
+
+class AuditUnavailable(CallError):
+    """The audit log cannot be written, so nothing was done with the labelled data.
+
+    The log of the process that keeps it names the cause and the cure. Public calls go on.
+    """
+
+    code = "AUDIT_UNAVAILABLE"
+    public = "The audit log cannot be written, so labelled data is refused."
+    retry: Retry = "always"
+    retryable = True
 
 
 class ServiceFailed(CallError):

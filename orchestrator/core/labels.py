@@ -5,7 +5,6 @@ operations. The levels form a chain of classes, so that a parameter's type says 
 this level". Only `wire/` may serialise an envelope.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast, get_args
@@ -13,7 +12,9 @@ from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast, get_ar
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from orchestrator.core.audit import Revealed, keep
 from orchestrator.core.errors import PrivacyRefused, UsageError
+from orchestrator.core.opened import audit_here
 from orchestrator.core.running import running
 from policies.facts import PUBLIC, Label, Level
 
@@ -22,8 +23,6 @@ U = TypeVar("U")
 
 ARRAY_RULE = "array_rule"
 """The kind of pydantic error that speaks of an array's type and shape, never of its content."""
-
-_audit = logging.getLogger("isthmus.audit")
 
 
 class Labelled(Generic[T_co]):
@@ -74,11 +73,23 @@ class Labelled(Generic[T_co]):
         return self._value
 
     def reveal(self, reason: str) -> T_co:
-        """Return the protected value anywhere; the reason is written to the audit log."""
+        """Return the protected value anywhere; the reason is written to the audit log.
+
+        Where the log is kept on disk, it is there before the value is returned, which takes
+        some milliseconds.
+
+        Args:
+            reason: Why, on one line; it is cut after 200 characters.
+
+        Raises:
+            AuditUnavailable: The reason cannot be written down.
+        """
         given: object = reason
         if not isinstance(given, str) or not given.strip():
             raise UsageError("reveal asks for a reason, which is written to the audit log")
-        _audit.warning("revealed a value labelled %s: %s", self.label, reason)
+        here, audit = running(), audit_here()
+        node, digest = here.node.name if here else "", audit.digest(self._value)
+        keep(audit, Revealed(label=self.label, node=node, reason=reason, digest=digest))
         return self._value
 
     def with_value(self, value: U) -> "Labelled[U]":
@@ -211,7 +222,8 @@ def label_of(value: Any) -> Label:
         return value.label.join(label_of(value._value))
     label = PUBLIC
     for part in _parts(value):
-        label = label.join(label_of(part))
+        if (found := label_of(part)) is not PUBLIC:  # what is public stays PUBLIC itself
+            label = label.join(found)
     return label
 
 

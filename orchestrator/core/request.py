@@ -4,11 +4,13 @@ from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from orchestrator.core.audit import Audit, Refused
 from orchestrator.core.call import Call, Result
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Deadline
-from orchestrator.core.errors import UsageError
+from orchestrator.core.errors import PrivacyRefused, UsageError
 from orchestrator.core.home import refuse_running_loop
+from orchestrator.core.labels import label_of
 from orchestrator.core.running import Running, running
 from orchestrator.core.spec import Declaration
 from orchestrator.core.streams import AsyncStream
@@ -58,7 +60,11 @@ class Request:
             PrivacyRefused: One carries a label above what its parameter takes.
         """
         schema, here = declaration.spec.schema, running()
-        arguments = schema.bind(args, kwargs)
+        try:
+            arguments = schema.bind(args, kwargs)
+        except PrivacyRefused:
+            _note_refused(declaration, caller.audit, label_of((args, kwargs)))
+            raise
         label = schema.label_of(arguments)
         if here is not None and (floor := here.raised_floor) is not PUBLIC:
             label = label.join(floor)
@@ -122,3 +128,9 @@ class Request:
                 f"{self.declaration.spec.name} is called from {MAX_DEPTH} bodies, one inside the "
                 "other: does a service call itself?"
             )
+
+
+def _note_refused(declaration: Declaration, audit: Audit, label: Label) -> None:
+    """Write down that an argument's label is above its parameter's; nothing waits for it."""
+    spec = declaration.spec
+    audit.record(Refused(service=spec.name, version=spec.version, label=label, rule="signature"))

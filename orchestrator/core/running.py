@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from orchestrator.core.audit import Audit
 from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import UsageError
 from orchestrator.core.model import Model
@@ -20,6 +21,7 @@ class NodeHandle(Protocol):
     name: str
     tier: Tier
     clearance: Clearance
+    audit: Audit
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         """Run this node's form of a model, batched with other callers."""

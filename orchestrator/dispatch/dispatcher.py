@@ -7,14 +7,22 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.core.audit import Audit, LoggedAudit
 from orchestrator.core.call import Call, Chunks, Reply, Result
 from orchestrator.core.deadline import Clock
-from orchestrator.core.errors import CallError, DeadlineExceeded, NoRoute, OutcomeUnknown
+from orchestrator.core.errors import (
+    CallError,
+    DeadlineExceeded,
+    NoRoute,
+    OutcomeUnknown,
+    PrivacyRefused,
+)
+from orchestrator.dispatch.auditing import CallerAudit
 from orchestrator.resilience.retry import RetryBudget, backoff
 from orchestrator.routing.endpoint import Endpoint
 from orchestrator.routing.router import Router
 from orchestrator.wire.payloads import pack
-from policies.facts import Decision
+from policies.facts import PUBLIC, Decision
 
 _log = logging.getLogger("isthmus.caller")
 
@@ -34,6 +42,7 @@ class Dispatcher:
         budget: How many attempts may be repeats.
         source: Spreads repeats in time.
         clock: The caller's clock.
+        audit: Where it writes down what happens to labelled calls.
     """
 
     def __init__(
@@ -42,11 +51,13 @@ class Dispatcher:
         budget: RetryBudget,
         source: random.Random,
         clock: Clock = time.monotonic,
+        audit: Audit | None = None,
     ) -> None:
         self._router = router
         self._budget = budget
         self._source = source
         self._clock = clock
+        self._auditor = CallerAudit(audit or LoggedAudit())
 
     async def invoke(self, call: Call) -> Result[Any]:
         """Bring a call to a node and return its result; a stream's value is its Chunks.
@@ -73,6 +84,8 @@ class Dispatcher:
                     if failure:
                         call = self._again(call, failure, len(tried) + 1)
                     tried = (*tried, endpoint.name)
+                    if call.label is not PUBLIC:
+                        await self._auditor.decided(call, decision, endpoint.name)
                     try:
                         if call.stream:
                             reply = await self._begin_stream(endpoint, call, size)
@@ -90,6 +103,8 @@ class Dispatcher:
                     )  # fmt: skip
             raise failure or NoRoute(call_id=call.id)
         except CallError as error:
+            if isinstance(error, PrivacyRefused):
+                await self._auditor.refused(call, error)
             _log.info(_FAILED, call.service, call.id, error.code, error.node or "-")
             raise
 

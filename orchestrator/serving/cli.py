@@ -89,6 +89,15 @@ def command(
     metrics_port: Annotated[
         int | None, typer.Option(help="Serves /metrics, /readyz and /livez.")
     ] = None,
+    audit: Annotated[
+        Path | None, typer.Option(help="Keeps an audit log there; docs/audit.md.")
+    ] = None,
+    audit_key: Annotated[
+        Path | None, typer.Option(help="The key of its digests.", show_default="beside the log")
+    ] = None,
+    audit_anchor: Annotated[
+        Path | None, typer.Option(help="Where the end of the log is written down.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="What to compute on.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one run.")] = None,
     graph: Annotated[

@@ -24,6 +24,7 @@ from orchestrator.serving.node import Node
 from orchestrator.serving.server import Server
 from orchestrator.serving.settings import NodeSettings
 from orchestrator.serving.watchdog import Watchdog
+from orchestrator.telemetry.audit.log import AuditPlace, open_audit
 from policies.facts import Tier
 
 _log = logging.getLogger("isthmus.node")
@@ -58,7 +59,8 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
     app = _load(settings)
     stopping = _on_signals()
     log_lost_exceptions(asyncio.get_running_loop())
-    async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
+    place = settings.audit_place()
+    async with _node(tier, settings, runtime, place) as node, AsyncExitStack() as stack:
         await _open(node, settings, stack)
         _log.info("node %s runs on the loop of %s", node.name, name_of(asyncio.get_running_loop()))
         stack.push_async_callback(node.end_reports)
@@ -102,12 +104,16 @@ def _collect_garbage_again() -> None:
 
 
 @asynccontextmanager
-async def _node(tier: Tier, settings: NodeSettings, runtime: Runtime) -> AsyncIterator[Node]:
-    node = Node(settings.options(tier), runtime, ModelStore(settings.models))
-    try:
-        yield node
-    finally:
-        await node.aclose()
+async def _node(
+    tier: Tier, settings: NodeSettings, runtime: Runtime, place: AuditPlace | None = None
+) -> AsyncIterator[Node]:
+    """Make a node; a check does without its audit log, which a running daemon may hold."""
+    with open_audit(place) as audit:
+        node = Node(settings.options(tier), runtime, ModelStore(settings.models), audit=audit)
+        try:
+            yield node
+        finally:
+            await node.aclose()
 
 
 def _load(settings: NodeSettings) -> App:

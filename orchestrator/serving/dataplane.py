@@ -1,8 +1,6 @@
 """The way of a call through a node, whatever transport brought it: admit, run, check, answer."""
 
-import asyncio
 import functools
-import logging
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
@@ -18,14 +16,13 @@ from orchestrator.core.limits import Limits
 from orchestrator.core.running import NodeHandle, Running, begin_body, running
 from orchestrator.core.stepping import OnWait, in_context, nobody
 from orchestrator.serving.admission import Admission
+from orchestrator.serving.auditing import NodeAudit
 from orchestrator.serving.bodies import Bodies
-from orchestrator.serving.failures import body_failed, result_failed
+from orchestrator.serving.failures import body_failed, came_from_outside, result_failed
 from orchestrator.serving.metrics import NodeMetrics
 from orchestrator.serving.registry import Registry
 from orchestrator.serving.stay import Stay
 from policies.facts import PUBLIC
-
-_audit = logging.getLogger("isthmus.audit")
 
 
 class DataPlane:
@@ -38,6 +35,7 @@ class DataPlane:
         bodies: Where bodies run.
         caller: What takes the calls that bodies make.
         metrics: Counts calls.
+        auditor: Writes down what happens to labelled calls.
         clock: The node's clock.
     """
 
@@ -49,6 +47,7 @@ class DataPlane:
         bodies: Bodies,
         caller: Caller,
         metrics: NodeMetrics,
+        auditor: NodeAudit,
         clock: Clock = time.monotonic,
     ) -> None:
         self._node = node
@@ -57,6 +56,7 @@ class DataPlane:
         self._bodies = bodies
         self._caller = caller
         self._metrics = metrics
+        self._auditor = auditor
         self._clock = clock
         self._limits = Limits()
 
@@ -79,7 +79,15 @@ class DataPlane:
             self._enter()
             try:
                 arguments = self._admit(stay)
+                labelled = call.label is not PUBLIC
+                if labelled:
+                    await self._auditor.accepted(stay, arguments)
                 value = self._checked(stay, await self._run(stay, arguments))
+                if labelled and stay.served.spec.declassifies:
+                    await self._auditor.declassified(stay, value)
+            except PrivacyRefused:
+                await self._auditor.refused(stay)
+                raise
             finally:
                 self._leave(stay)
         except BaseException as error:
@@ -130,20 +138,35 @@ class DataPlane:
 
     async def _stream(self, stay: Stay) -> AsyncGenerator[Any, None]:
         with self._staying(stay):
-            arguments = self._admit(stay)
-            served, context = stay.served, copy_context()
-            context.run(self._begin, stay.here)
-            if served.spec.kind == "async stream":
-                source = served.body(**arguments)
-            else:
-                body = functools.partial(served.body, **arguments)
-                source = self._bodies.stream(body, stay.here)
-            waits = functools.partial(self._waits, stay)
             try:
-                while (value := await self._step(stay, source, context, waits)) is not _END:
-                    yield self._checked(stay, value)
-            finally:
-                await in_context(source.aclose(), context, nobody)
+                arguments = self._admit(stay)
+                labelled = stay.call.label is not PUBLIC
+                if labelled:
+                    await self._auditor.accepted(stay, arguments)
+                source, context = self._begin_stream(stay, arguments)
+                waits, count = functools.partial(self._waits, stay), 0
+                try:
+                    while (value := await self._step(stay, source, context, waits)) is not _END:
+                        value, count = self._checked(stay, value), count + 1
+                        if labelled and stay.served.spec.declassifies:
+                            await self._auditor.declassified(stay, value, count)
+                        yield value
+                finally:
+                    await in_context(source.aclose(), context, nobody)
+            except PrivacyRefused:
+                await self._auditor.refused(stay)
+                raise
+
+    def _begin_stream(
+        self, stay: Stay, arguments: dict[str, Any]
+    ) -> tuple[AsyncGenerator[Any, None], Context]:
+        """Return what gives a stream's values, and the context it does that in."""
+        served, context = stay.served, copy_context()
+        context.run(self._begin, stay.here)
+        if served.spec.kind == "async stream":
+            return served.body(**arguments), context
+        body = functools.partial(served.body, **arguments)
+        return self._bodies.stream(body, stay.here), context
 
     async def _step(
         self, stay: Stay, source: AsyncGenerator[Any, None], context: Context, waits: OnWait
@@ -245,7 +268,7 @@ class DataPlane:
             if limit.expired:
                 raise DeadlineExceeded from None
         try:
-            if _came_from_outside(error):
+            if came_from_outside(error):
                 raise error
             raise body_failed(stay.call, stay.served, error) from error
         finally:
@@ -257,7 +280,6 @@ class DataPlane:
         label = stay.label if opened is PUBLIC else stay.label.join(opened)
         if spec.declassifies:
             self._metrics.declassified[spec.name] += 1
-            _audit.info("%s lowered a value labelled %s", spec.name, stay.label)
         elif label is not PUBLIC and label != PUBLIC:
             if not spec.schema.result.sealed:
                 raise PrivacyRefused(
@@ -272,10 +294,3 @@ class DataPlane:
 
 
 _END = object()
-
-
-def _came_from_outside(error: BaseException) -> bool:
-    """Say whether the call was given up, rather than the body having raised this itself."""
-    task = asyncio.current_task()
-    cancelled = isinstance(error, asyncio.CancelledError) and task and task.cancelling()
-    return bool(cancelled) or isinstance(error, GeneratorExit)

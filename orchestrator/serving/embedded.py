@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from orchestrator.core.audit import Audit
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Clock
 from orchestrator.core.spec import Declaration
@@ -26,6 +27,7 @@ async def embedded_nodes(
     store: Path,
     caller: Caller,
     clock: Clock = time.monotonic,
+    audit: Audit | None = None,
 ) -> AsyncIterator[list[Node]]:
     """Run a node for each tier whose runtime is installed, while the block runs.
 
@@ -34,6 +36,7 @@ async def embedded_nodes(
         store: Where their models are.
         caller: What takes the calls that bodies make.
         clock: Their clock.
+        audit: Where they write down what happens to labelled data.
 
     Raises:
         ModelUnavailable: A model that a service needs is missing or damaged.
@@ -44,7 +47,7 @@ async def embedded_nodes(
         for tier, clearance in CLEARANCES.items():
             if kind := find_runtime(tier):
                 options = NodeOptions(name=tier, tier=tier, clearance=clearance)
-                node = Node(options, kind(), ModelStore(store), clock)
+                node = Node(options, kind(), ModelStore(store), clock, audit)
                 stack.push_async_callback(node.aclose)
                 await node.start(declarations, caller)
                 nodes.append(node)

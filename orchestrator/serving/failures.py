@@ -1,5 +1,6 @@
 """What a failed body becomes: class, node and call for the caller; frames for the node's log."""
 
+import asyncio
 import logging
 import traceback
 
@@ -54,3 +55,10 @@ def frames_of(error: BaseException) -> str:
     """Return where an exception came from, innermost first, without its words."""
     frames = traceback.extract_tb(error.__traceback__)
     return " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+
+
+def came_from_outside(error: BaseException) -> bool:
+    """Say whether the call was given up, rather than the body having raised this itself."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task and task.cancelling()
+    return bool(cancelled) or isinstance(error, GeneratorExit)

@@ -28,6 +28,7 @@ class LocalCaller:
         self._node = node
         self._channel = InProcessChannel(node, node.clearance)
         self.home = node.home
+        self.audit = node.audit
         self.clock = clock
         self.random = source or random.SystemRandom()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from orchestrator.core.audit import Audit, LoggedAudit
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Clock
@@ -22,6 +23,7 @@ from orchestrator.core.spec import Declaration
 from orchestrator.core.stepping import OnWait, nobody
 from orchestrator.models.store import ModelStore
 from orchestrator.serving.admission import Admission
+from orchestrator.serving.auditing import NodeAudit
 from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.bodies import Bodies
 from orchestrator.serving.dataplane import DataPlane
@@ -66,6 +68,7 @@ class Node:
         runtime: What executes its models.
         store: Where its models are.
         clock: Its clock.
+        audit: Where it writes down what happens to labelled data.
     """
 
     def __init__(
@@ -74,11 +77,13 @@ class Node:
         runtime: Runtime,
         store: ModelStore,
         clock: Clock = time.monotonic,
+        audit: Audit | None = None,
     ) -> None:
         self.options = options
         self.name = options.name
         self.tier = options.tier
         self.clearance = options.clearance
+        self.audit: Audit = audit or LoggedAudit()
         self.runtime = runtime
         self.home = Home.here()
         self.metrics = NodeMetrics()
@@ -117,6 +122,7 @@ class Node:
             self._bodies,
             caller,
             self.metrics,
+            NodeAudit(self.name, self.audit, self.pool),
             self._clock,
         )
         for declaration in declarations:

@@ -101,6 +101,7 @@ class OperatorPage:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         yield from self._node.metrics.families()
+        yield from self._node.audit.metrics()
         ready = self._state == "ready"
         yield GaugeMetricFamily("isthmus_ready", "Whether calls are taken.", value=ready)
         inside = self._node.admission.inside

@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from orchestrator.core.errors import SettingsError
@@ -13,8 +13,10 @@ from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.embedded import CLEARANCES
 from orchestrator.serving.node import NodeOptions
 from orchestrator.serving.server import Binding
+from orchestrator.settings.audit import check_audit
 from orchestrator.settings.nodes import check_place
 from orchestrator.settings.values import ClearanceSetting, Section, SharedMemoryMib
+from orchestrator.telemetry.audit.log import AuditPlace
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Tier
 
@@ -61,6 +63,10 @@ class NodeSettings(Section):
     tls_ca: Path | None = None
     insecure: bool = False
     metrics_port: Port | None = None
+    audit: Path | None = None
+    audit_key: Path | None = None
+    audit_anchor: Path | None = None
+    audit_anchor_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     device: str = ""
@@ -111,6 +117,17 @@ class NodeSettings(Section):
             return None
         port = self.default_port if self.port is None else self.port
         return Binding(self.host, port, tls, self.insecure, self.socket)
+
+    def audit_place(self) -> AuditPlace | None:
+        """Return where its audit log is, if it keeps one."""
+        if self.audit is None:
+            return None
+        return AuditPlace(self.audit, self.audit_key, self.audit_anchor, self.audit_anchor_seconds)
+
+    @model_validator(mode="after")
+    def _check(self) -> "NodeSettings":
+        check_audit(self.audit, self.audit_key, self.audit_anchor)
+        return self
 
     def places(self) -> list[Place]:
         """Return where it attaches; raise SettingsError if TLS is half given."""

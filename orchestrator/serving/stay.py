@@ -2,6 +2,7 @@
 
 import asyncio
 
+from orchestrator.core.audit import Digest
 from orchestrator.core.call import Call, Timings
 from orchestrator.core.errors import CallError
 from orchestrator.core.limits import Limit
@@ -11,6 +12,7 @@ from orchestrator.serving.registry import Served
 from policies.facts import Label
 
 _NOTHING_YET = Timings()
+_NO_DIGEST = Digest()
 
 
 class Stay:
@@ -30,11 +32,12 @@ class Stay:
         served: Its service, once it was admitted.
         here: What its body knows of where it runs, likewise.
         label: The join of the labels of its arguments, likewise.
+        taken: What a declassifier was given, for the audit log.
     """
 
     __slots__ = (
         "began", "busy_ms", "call", "here", "label", "limit", "meter", "on_wait", "outcome",
-        "served", "service", "since", "timings",
+        "served", "service", "since", "taken", "timings",
     )  # fmt: skip
 
     began: float
@@ -52,6 +55,7 @@ class Stay:
         self.limit: Limit | None = None
         self.timings = _NOTHING_YET
         self.service = ""
+        self.taken = _NO_DIGEST
 
     def measure(self, now: float, waiting: int) -> None:
         """Write down what the call took.

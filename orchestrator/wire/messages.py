@@ -15,7 +15,7 @@ from orchestrator.core.report import ModelReport, NodeReport, ServiceReport, Sta
 from orchestrator.wire.guard import check_size
 from orchestrator.wire.payloads import Packed, unpack
 from orchestrator.wire.tensors import decode_tensor, encode_tensor
-from policies.facts import Clearance, Label, Level, Placement, Tier
+from policies.facts import PUBLIC, Clearance, Label, Level, Placement, Tier
 from protos.isthmus.v1 import node_pb2 as pb
 
 _CALL_ID = re.compile(r"[0-9a-f]{16}")
@@ -139,10 +139,15 @@ def encode_label(label: Label) -> pb.Label:
 
 
 def decode_label(message: pb.InvokeRequest | pb.CallHead) -> Label:
-    """Return the label of a message; raise InvalidInput if it has none."""
+    """Return the label of a message, of what is public PUBLIC itself.
+
+    Raises:
+        InvalidInput: It has none.
+    """
     if not message.HasField("label") or message.label.level == pb.LEVEL_UNSPECIFIED:
         raise InvalidInput("the call has no label: set label.level", shareable=True)
-    return Label(_level(message.label.level), frozenset(message.label.categories))
+    label = Label(_level(message.label.level), frozenset(message.label.categories))
+    return PUBLIC if label == PUBLIC else label
 
 
 def encode_timings(timings: Timings) -> pb.Timings:

@@ -34,6 +34,7 @@ TABLE: dict[type[CallError], grpc.StatusCode] = {
     errors.CircuitOpen: grpc.StatusCode.UNAVAILABLE,
     errors.OutcomeUnknown: grpc.StatusCode.ABORTED,
     errors.ModelUnavailable: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.AuditUnavailable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ServiceFailed: grpc.StatusCode.UNKNOWN,
     errors.WireError: grpc.StatusCode.INTERNAL,
 }

@@ -10,7 +10,7 @@ LAYERS = [
     ["policies", "protos"],
     ["orchestrator.core"],
     ["orchestrator.sources"],
-    ["orchestrator.settings"],
+    ["orchestrator.settings", "orchestrator.telemetry"],
     ["orchestrator.wire", "orchestrator.resilience", "orchestrator.models", "orchestrator.privacy"],
     ["orchestrator.decorators"],
     ["orchestrator.routing", "orchestrator.serving"],

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from orchestrator.core import errors
 from orchestrator.serving.settings import NodeSettings
+from orchestrator.settings.audit import AuditSettings
 from orchestrator.settings.caller import Settings, load_settings
 from orchestrator.settings.nodes import NodeEntry
 
@@ -78,7 +79,7 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("section", [Settings, NodeEntry, NodeSettings])
+@pytest.mark.parametrize("section", [Settings, AuditSettings, NodeEntry, NodeSettings])
 def test_every_setting_is_in_the_reference(section: type[BaseModel]) -> None:
     reference = (ROOT / "docs/reference/settings.md").read_text()
     missing = [name for name in section.model_fields if not re.search(rf"\b{name}\b", reference)]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.core.audit import Refused
 from orchestrator.core.model import TensorSpec
+from orchestrator.telemetry.audit.log import AuditPlace, open_audit
 from orchestrator.testing import fake_model
 
 if TYPE_CHECKING:
@@ -248,3 +250,26 @@ def test_a_real_model_is_added_listed_verified_and_not_added_twice(
     damaged = isthmus("models", "verify", "--models", "shelf")
     assert damaged.returncode == 1
     assert "torch/model.safetensors differs from the manifest" in damaged.stdout
+
+
+def test_an_audit_log_is_verified_shown_and_exported(isthmus: Isthmus, tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    with open_audit(AuditPlace(log, anchor=tmp_path / "anchor.json")) as audit:
+        for service in ("embed", "redact"):
+            audit.record(Refused(service=service, rule="privacy")).result(10)
+    (tmp_path / "isthmus.yaml").write_text("audit: {path: audit.log, anchor: anchor.json}")
+    assert isthmus("audit", "verify").returncode == 0
+    shown = json.loads(isthmus("audit", "show", "--service", "redact", "--json").stdout)
+    assert [entry["seq"] for entry in shown] == [2]
+    assert "2 entries: 2 refused" in isthmus("audit", "show", "audit.log").stdout
+    exported = json.loads(isthmus("audit", "export", "--from", "2").stdout)
+    assert [entry["service"] for entry in exported["entries"]] == ["redact"]
+    assert isthmus("audit", "export", "--csv", "--out", "a.csv").returncode == 0
+    assert (tmp_path / "a.csv").read_text().count("privacy") == 2
+
+    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+    ended = isthmus("audit", "verify", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["problem"]) == (1, "truncated")
+    failed(isthmus("audit", "export"), 1, "was truncated")
+    assert isthmus("audit", "verify", "audit.log").returncode == 0  # without its anchor
+    failed(isthmus("audit", "verify", "nowhere.log"), 2, "cannot be read")

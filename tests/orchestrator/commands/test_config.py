@@ -27,6 +27,13 @@ def test_a_right_file_says_what_each_node_means(write: "Write") -> None:
     }
 
 
+def test_the_audit_log_is_shown_and_that_it_needs_an_anchor(write: "Write") -> None:
+    *_, found, _ = check_settings(write("audit: {path: a.log, anchor: b.json}"))
+    assert (found.meaning, found.warning) == ("kept in a.log, anchored in b.json every 60 s", "")
+    *_, found, _ = check_settings(write("audit: {path: a.log}"))
+    assert "no anchor" in found.warning
+
+
 def test_nodes_that_attach_are_shown_with_where_and_as_whom(
     write: "Write", certificates: "Certificates"
 ) -> None:

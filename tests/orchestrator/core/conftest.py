@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.audit import Audit, LoggedAudit
 from orchestrator.core.call import Call, Chunks, Result, Timings
 from orchestrator.core.context import opened
 from orchestrator.core.deadline import Clock
@@ -36,6 +37,7 @@ class FakeCaller:
         self.time = ManualClock()
         self.clock: Clock = self.time
         self.random = random.Random(7)
+        self.audit: Audit = LoggedAudit()
         self.answer: Callable[[Call], Any] = lambda call: next(iter(call.arguments.values()), None)
         self.calls: list[Call] = []
         self.prepared: list[str] = []

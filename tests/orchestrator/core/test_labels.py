@@ -434,3 +434,8 @@ def test_a_plain_part_of_a_result_does_not_carry_labelled_input_out(
 
 def test_a_labelled_list_may_be_empty(embedded: Orchestrator) -> None:
     assert none_found(Sensitive(CANARY)) == []
+
+
+def test_what_holds_no_label_is_public_itself_so_that_it_is_known_at_once() -> None:
+    assert label_of({"a": [1, (2, {"b": None})]}) is PUBLIC
+    assert label_of({"a": [1, (2, {"b": Sensitive(3)})]}) == Label(Level.SENSITIVE)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.audit import Audit, LoggedAudit
 from orchestrator.core.errors import PrivacyRefused, UsageError
 from orchestrator.core.labels import Sensitive
 from orchestrator.core.model import Model
@@ -30,6 +31,7 @@ class Here:
         self.name = "edge-1"
         self.tier: Tier = tier
         self.clearance = Clearance(level)
+        self.audit: Audit = LoggedAudit()
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         return inputs

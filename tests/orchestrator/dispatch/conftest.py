@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.audit import Audit
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.core.errors import DeadlineExceeded, EndpointUnavailable
@@ -99,11 +100,12 @@ class Fleet:
         chain: Chain | None = None,
         budget: RetryBudget | None = None,
         clock: Clock = time.monotonic,
+        audit: Audit | None = None,
     ) -> None:
         self.directory = Standing(endpoints)
         self.router = Recording(self.directory, chain or build_chain())
         self.budget = budget or RetryBudget(floor=1000.0, most=1e6)
-        self.dispatcher = Dispatcher(self.router, self.budget, NoWaiting(), clock)
+        self.dispatcher = Dispatcher(self.router, self.budget, NoWaiting(), clock, audit)
 
     def channel(self, name: str) -> StepChannel:
         channel = self.directory.standing[name].channel

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.apps import declarations_of
+from orchestrator.core.audit import Audit
 from orchestrator.core.call import Call
 from orchestrator.core.deadline import Clock, Deadline
 from orchestrator.models.store import ModelStore
@@ -67,6 +68,7 @@ def node_with(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Node]
         tier: Tier = "edge",
         clearance: Clearance = SECRET,
         clock: Clock = time.monotonic,
+        audit: Audit | None = None,
     ) -> AsyncIterator[Node]:
         options = NodeOptions(
             name="node-1",
@@ -78,7 +80,7 @@ def node_with(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Node]
             batching=BatchOptions(max_batch_size=max_batch_size),
         )
         runtime = runtime or FakeRuntime(tier, models)
-        node = Node(options, runtime, ModelStore(tmp_path), clock)
+        node = Node(options, runtime, ModelStore(tmp_path), clock, audit)
         try:
             await node.start(declarations_of(services), LocalCaller(node, clock))
             yield node

@@ -224,6 +224,8 @@ def test_certificates_open_the_address_without_the_word(
         (["--clearance", "utmost"], "unknown level 'utmost'"),
         (["--log-level", "loud"], "log_level"),
         (["--metrics-port", "70000"], "metrics_port"),
+        (["--audit-anchor", "anchor.json"], "a key or an anchor belongs to an audit log"),
+        (["--audit", "a", "--audit-key", "a"], "three different files"),
         (["--max-batch-size", "0"], "max_batch_size"),
         (["--max-delay-ms", "-1"], "max_delay_ms"),
         (["--graph", "int4"], "there is no graph 'int4': choose from full, "),

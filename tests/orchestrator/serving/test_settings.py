@@ -8,6 +8,7 @@ from orchestrator.core.errors import SettingsError
 from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.settings import PREFIX, NodeSettings
 from orchestrator.sources import load
+from orchestrator.telemetry.audit.log import AuditPlace
 from policies.facts import Clearance, Level
 
 
@@ -167,3 +168,12 @@ def test_a_socket_stands_beside_a_port() -> None:
         assert binding.socket == path
     with pytest.raises(SettingsError, match="give --port, too"):
         NodeSettings(socket=path, attach=("a:1",)).binding()
+
+
+def test_where_the_audit_log_is_kept_is_what_the_operator_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert NodeSettings().audit_place() is None
+    monkeypatch.setenv("ISTHMUS_NODE_AUDIT_ANCHOR_SECONDS", "5")
+    said = loaded(audit="a.log", audit_key="b.key", audit_anchor="c.json")
+    assert said.audit_place() == AuditPlace(Path("a.log"), Path("b.key"), Path("c.json"), 5.0)

@@ -19,7 +19,7 @@ from orchestrator.wire.messages import (
     encode_timings,
 )
 from orchestrator.wire.payloads import pack
-from policies.facts import Clearance, Label, Level, Placement
+from policies.facts import PUBLIC, Clearance, Label, Level, Placement
 from protos.isthmus.v1 import node_pb2 as pb
 
 hexadecimal = st.sampled_from("0123456789abcdef")
@@ -85,6 +85,13 @@ def test_a_call_arrives_as_it_was_sent(call: Call) -> None:
     for name in ("id", "trace", "service", "version", "arguments", "label", "stream", "attempt"):
         assert getattr(got, name) == getattr(call, name)
     assert got.deadline.left() == pytest.approx(call.deadline.left(), abs=2e-6)
+
+
+def test_a_public_label_is_public_itself_so_that_it_is_known_at_once() -> None:
+    assert received(request()).label is PUBLIC
+    assert (
+        received(request(label=pb.Label(level=pb.LEVEL_PUBLIC, categories=["x"]))).label != PUBLIC
+    )
 
 
 def test_a_call_without_a_label_is_refused_with_the_cure() -> None:
