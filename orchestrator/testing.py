@@ -195,6 +195,7 @@ class _NoModels:
         self.name: str = tier
         self.tier = tier
         self.clearance = clearance
+        self.reveal_allowed = True
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         """Refuse: there is no runtime here."""

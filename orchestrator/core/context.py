@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 from orchestrator.core.call import Call, Reply, Result
@@ -16,15 +16,23 @@ from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.home import Home
 from orchestrator.core.report import NodeReport
+from orchestrator.core.running import open_hosts
 from orchestrator.core.spec import Declaration
 from orchestrator.core.stepping import OnWait, nobody
 
 
 class Caller(Protocol):
-    """Takes calls: an open orchestrator, or a node that calls its own services."""
+    """Takes calls: an open orchestrator, or a node that calls its own services.
+
+    Attributes:
+        clock: A clock that never goes back, in seconds.
+        random: Where the ids of calls come from.
+        reveal_allowed: Whether `.reveal` may open labelled values while it is open.
+    """
 
     clock: Clock
     random: random.Random
+    reveal_allowed: bool
 
     @property
     def home(self) -> Home:
@@ -59,7 +67,6 @@ class CallHandler(Protocol):
 
 
 _active: ContextVar[Caller | None] = ContextVar("isthmus_caller", default=None)
-_open: list[Caller] = []
 _closed: WeakSet[Caller] = WeakSet()
 """Callers that were open once: a context that outlives its `with` block still names one."""
 
@@ -71,9 +78,9 @@ def active_caller() -> Caller:
         UsageError: None is open.
     """
     caller = _active.get()
-    if caller is not None and (caller in _open or caller not in _closed):
+    if caller is not None and (caller in open_hosts or caller not in _closed):
         return caller
-    caller = _open[0] if _open else None
+    caller = cast(Caller, open_hosts[0]) if open_hosts else None
     if caller is None:
         raise UsageError(
             "no orchestrator is open: wrap the call in `with Orchestrator(): ...`, or use .local "
@@ -84,7 +91,7 @@ def active_caller() -> Caller:
 
 def is_open(caller: Caller) -> bool:
     """Say whether a caller is open in this process."""
-    return caller in _open
+    return caller in open_hosts
 
 
 class calling_through:  # noqa: N801
@@ -113,10 +120,10 @@ def call_through(caller: Caller) -> None:
 def opened(caller: Caller) -> Iterator[None]:
     """Make a caller the active one, and the process's default if it is the outermost."""
     _closed.discard(caller)
-    _open.append(caller)
+    open_hosts.append(caller)
     try:
         with calling_through(caller):
             yield
     finally:
-        _open.remove(caller)
+        open_hosts.remove(caller)
         _closed.add(caller)

@@ -7,14 +7,16 @@ this level". Only `wire/` may serialise an envelope.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from copy import copy
+from dataclasses import fields, is_dataclass
+from itertools import chain
 from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast, get_args
 
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from orchestrator.core.errors import PrivacyRefused, UsageError
-from orchestrator.core.running import running
+from orchestrator.core.running import body_here, running, who_forbids_reveal
 from policies.facts import PUBLIC, Label, Level
 
 T_co = TypeVar("T_co", covariant=True)
@@ -22,6 +24,15 @@ U = TypeVar("U")
 
 ARRAY_RULE = "array_rule"
 """The kind of pydantic error that speaks of an array's type and shape, never of its content."""
+
+_NO_BODY = (
+    ".value opens inside a service's body only; here use .reveal(reason), which is written to the "
+    "audit log"
+)
+_LOST = (
+    "this thread has lost the body it works for, and .value opens inside a body only: open the "
+    "value before, or start the thread with asyncio.to_thread"
+)
 
 _audit = logging.getLogger("isthmus.audit")
 
@@ -60,12 +71,9 @@ class Labelled(Generic[T_co]):
         Raises:
             PrivacyRefused: Elsewhere; use `reveal` and give a reason.
         """
-        here = running()
+        here = body_here()
         if here is None:
-            raise PrivacyRefused(
-                ".value opens inside a service's body only; here use .reveal(reason), which is "
-                "written to the audit log"
-            )
+            raise PrivacyRefused(_NO_BODY if running() is None else _LOST)
         if not here.node.clearance.covers(self.label):
             raise PrivacyRefused(
                 f"label {self.label} is above clearance {here.node.clearance} of this node"
@@ -74,10 +82,20 @@ class Labelled(Generic[T_co]):
         return self._value
 
     def reveal(self, reason: str) -> T_co:
-        """Return the protected value anywhere; the reason is written to the audit log."""
+        """Return the protected value anywhere; the reason is written to the audit log.
+
+        In a body it raises the floor, as `value` does.
+
+        Raises:
+            PrivacyRefused: The settings of the node or of an open orchestrator forbid it.
+        """
         given: object = reason
         if not isinstance(given, str) or not given.strip():
             raise UsageError("reveal asks for a reason, which is written to the audit log")
+        if who := who_forbids_reveal():
+            raise PrivacyRefused(f"{who} forbid .reveal; open the value in a body, with .value")
+        if here := body_here():
+            here.note_opened(self.label)
         _audit.warning("revealed a value labelled %s: %s", self.label, reason)
         return self._value
 
@@ -192,7 +210,7 @@ def raised_to(value: Any, label: Label) -> Any:
             return value
         return ENVELOPES[joined.level](inner, *joined.categories)
     if isinstance(value, Mapping):
-        return {key: raised_to(part, label) for key, part in value.items()}
+        return {raised_to(key, label): raised_to(part, label) for key, part in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_make"):
         return value._make(raised_to(part, label) for part in value)
     if isinstance(value, list | tuple | set | frozenset):
@@ -200,9 +218,16 @@ def raised_to(value: Any, label: Label) -> Any:
     if isinstance(value, BaseModel):
         return value.model_copy(update={name: raised_to(part, label) for name, part in value})
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: raised_to(getattr(value, f.name), label) for f in fields(value) if f.init}
-        return replace(value, **parts)
+        return _raised_fields(value, label)
     return value
+
+
+def _raised_fields(value: Any, label: Label) -> Any:
+    """Return a dataclass whose fields are raised; a copy, since its constructor may do more."""
+    raised = copy(value)
+    for name, part in _fields_of(value):
+        object.__setattr__(raised, name, raised_to(part, label))
+    return raised
 
 
 def label_of(value: Any) -> Label:
@@ -217,14 +242,19 @@ def label_of(value: Any) -> Label:
 
 def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, Mapping):
-        return value.values()
+        return chain(value.keys(), value.values())
     if isinstance(value, list | tuple | set | frozenset):
         return value
     if isinstance(value, BaseModel):
         return (part for _, part in value)
-    if is_dataclass(value):
-        return (getattr(value, field.name) for field in fields(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return (part for _, part in _fields_of(value))
     return ()
+
+
+def _fields_of(value: Any) -> Iterable[tuple[str, Any]]:
+    """Return the fields of a dataclass that are set."""
+    return [(f.name, getattr(value, f.name)) for f in fields(value) if hasattr(value, f.name)]
 
 
 def _unserialisable(value: Any) -> NoReturn:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import UsageError
@@ -20,12 +20,23 @@ class NodeHandle(Protocol):
     name: str
     tier: Tier
     clearance: Clearance
+    reveal_allowed: bool
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         """Run this node's form of a model, batched with other callers."""
 
     def run_model_blocking(self, model: Model, inputs: Any) -> Any:
         """Do the same from a worker thread."""
+
+
+class Host(Protocol):
+    """What is open in a process and has a say in it: an orchestrator.
+
+    Attributes:
+        reveal_allowed: Whether `.reveal` may open labelled values while it is open.
+    """
+
+    reveal_allowed: bool
 
 
 class Slot(Protocol):
@@ -85,7 +96,8 @@ class Running:
         trace: The trace its calls belong to; empty outside of a call.
         slot: The blocking body's place in the pool, if it has one.
         meter: What the call has used so far.
-        trusted: Whether it is a declassifier: what it opens does not raise the floor.
+        trusted: The level up to which what it opens does not raise the floor; a declassifier's
+            is the highest that it declares to take.
         depth: How many bodies its call was made from, one inside the other.
         opened: The join of the labels of what it has opened so far.
     """
@@ -96,10 +108,11 @@ class Running:
     trace: str = ""
     slot: Slot | None = None
     meter: Meter = field(default_factory=Meter)
-    trusted: bool = False
+    trusted: Level = Level.PUBLIC
     depth: int = 0
     opened: Label = PUBLIC
     _waits: Waits | None = None
+    _raising: ClassVar[threading.Lock] = threading.Lock()
 
     @property
     def raised_floor(self) -> Label:
@@ -116,8 +129,10 @@ class Running:
         return self._waits
 
     def note_opened(self, label: Label) -> None:
-        """Raise the floor to the label of a value that the body opens."""
-        if not self.trusted:
+        """Raise the floor to the label of a value that the body opens, in any of its threads."""
+        if (self.trusted and label.level <= self.trusted) or self.opened.covers(label):
+            return
+        with self._raising:
             self.opened = self.opened.join(label)
 
     @contextmanager
@@ -129,6 +144,8 @@ class Running:
 
 _running: ContextVar[Running | None] = ContextVar("isthmus_running", default=None)
 _process: list[Running] = []
+open_hosts: list[Host] = []
+"""The orchestrators that are open in this process, the outermost first."""
 
 UNKNOWN = Label(Level.SECRET, frozenset({"unknown"}))
 """The floor of code whose context was lost: nothing it calls may leave a trusted place."""
@@ -137,6 +154,21 @@ UNKNOWN = Label(Level.SECRET, frozenset({"unknown"}))
 def running() -> Running | None:
     """Return where this code runs, or None outside of every body."""
     return _running.get() or (_process[-1] if _process else None)
+
+
+def body_here() -> Running | None:
+    """Return the body that runs here, or None in a thread that has lost its context."""
+    return _running.get()
+
+
+def who_forbids_reveal() -> str:
+    """Return what forbids `.reveal` here: the node, or an open orchestrator; "" if nothing."""
+    here = _running.get()
+    places = [*_process, here] if here else _process
+    if name := next((p.node.name for p in places if not p.node.reveal_allowed), ""):
+        return f"the settings of node {name}"
+    allowed = all(host.reveal_allowed for host in open_hosts)
+    return "" if allowed else "the settings of the open orchestrator"
 
 
 def begin_body(here: Running) -> None:

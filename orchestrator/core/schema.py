@@ -54,6 +54,11 @@ class Schema:
         """The highest level that the arguments declare."""
         return max((read.level for read in self.parameters.values()), default=Level.PUBLIC)
 
+    @cached_property
+    def highest(self) -> Level:
+        """The highest level that the arguments may have."""
+        return max((read.highest for read in self.parameters.values()), default=Level.PUBLIC)
+
     def compile(self) -> None:
         """Build what checks the values; else the first call does.
 

@@ -28,6 +28,7 @@ class LocalCaller:
         self._node = node
         self._channel = InProcessChannel(node, node.clearance)
         self.home = node.home
+        self.reveal_allowed = node.reveal_allowed
         self.clock = clock
         self.random = source or random.SystemRandom()
 

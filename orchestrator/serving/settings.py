@@ -14,6 +14,7 @@ from orchestrator.serving.embedded import CLEARANCES
 from orchestrator.serving.node import NodeOptions
 from orchestrator.serving.server import Binding
 from orchestrator.settings.nodes import check_place
+from orchestrator.settings.privacy import Reveal
 from orchestrator.settings.values import ClearanceSetting, Section, SharedMemoryMib
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Tier
@@ -55,6 +56,7 @@ class NodeSettings(Section):
     attach: Attach = ()
     name: str = ""
     clearance: ClearanceSetting | None = None
+    reveal: Reveal = "audited"
     models: Path = Path("models")
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -87,6 +89,7 @@ class NodeSettings(Section):
             name=name,
             tier=tier,
             clearance=clearance,
+            reveal_allowed=self.reveal == "audited",
             max_in_flight=self.max_in_flight,
             max_deadline=self.max_deadline_seconds,
             batching=BatchOptions(

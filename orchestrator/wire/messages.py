@@ -10,12 +10,12 @@ from google.protobuf.message import DecodeError, Message
 
 from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Clock, Deadline
-from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.errors import InvalidInput, PrivacyRefused, WireError
 from orchestrator.core.report import ModelReport, NodeReport, ServiceReport, State
 from orchestrator.wire.guard import check_size
 from orchestrator.wire.payloads import Packed, unpack
 from orchestrator.wire.tensors import decode_tensor, encode_tensor
-from policies.facts import Clearance, Label, Level, Placement, Tier
+from policies.facts import PUBLIC, Clearance, Label, Level, Placement, Tier
 from protos.isthmus.v1 import node_pb2 as pb
 
 _CALL_ID = re.compile(r"[0-9a-f]{16}")
@@ -139,10 +139,16 @@ def encode_label(label: Label) -> pb.Label:
 
 
 def decode_label(message: pb.InvokeRequest | pb.CallHead) -> Label:
-    """Return the label of a message; raise InvalidInput if it has none."""
+    """Return the label of a message.
+
+    Raises:
+        InvalidInput: It has none.
+        PrivacyRefused: It has one that is not known here.
+    """
     if not message.HasField("label") or message.label.level == pb.LEVEL_UNSPECIFIED:
         raise InvalidInput("the call has no label: set label.level", shareable=True)
-    return Label(_level(message.label.level), frozenset(message.label.categories))
+    label = Label(_level(message.label.level), frozenset(message.label.categories))
+    return PUBLIC if label == PUBLIC else label
 
 
 def encode_timings(timings: Timings) -> pb.Timings:
@@ -222,12 +228,16 @@ def decode_report(message: pb.NodeReport) -> NodeReport:
         raise WireError("a node's report has an unknown tier or state")
     tier: Tier = "edge" if message.tier == "edge" else "cloud"
     clearance = message.clearance
+    try:
+        level = _level(clearance.level)
+    except PrivacyRefused:
+        raise WireError("a node's report has an unknown clearance") from None
     return NodeReport(
         name=message.name,
         tier=tier,
         state=_STATES[message.state - 1],
         clearance=Clearance(
-            _level(clearance.level),
+            level,
             None if clearance.all_categories else frozenset(clearance.categories),
         ),
         software=message.software,
@@ -255,4 +265,4 @@ def _level(number: int) -> Level:
     try:
         return Level(number - 1)
     except ValueError:
-        raise WireError("a label has an unknown level") from None
+        raise PrivacyRefused("a label has an unknown level", shareable=True) from None

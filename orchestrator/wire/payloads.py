@@ -16,8 +16,8 @@ from pydantic import BaseModel, RootModel, TypeAdapter
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from orchestrator.core.codecs import codec_named, codec_of
-from orchestrator.core.errors import InvalidInput, UsageError, WireError
-from orchestrator.core.labels import ENVELOPES, Labelled, sealed_value
+from orchestrator.core.errors import InvalidInput, PrivacyRefused, UsageError, WireError
+from orchestrator.core.labels import ENVELOPES, Labelled, label_of, sealed_value
 from orchestrator.core.model import Array
 from orchestrator.wire.tensors import check_array
 from policies.facts import PUBLIC, Label, Level
@@ -92,6 +92,7 @@ def unpack(packed: Packed) -> Any:
 
     Raises:
         WireError: It is no JSON, or a marker makes no sense.
+        PrivacyRefused: A value in it has an unknown label.
     """
     try:
         body = from_json(packed.json or b"null", allow_inf_nan=True)
@@ -187,6 +188,10 @@ class _Packing:
         return number
 
     def _key(self, key: Any) -> str:
+        if type(key) is not str and label_of(key) != PUBLIC:
+            raise InvalidInput(
+                "a labelled key cannot travel: label the whole mapping instead", shareable=True
+            )
         text = str(key)
         return f"${text}" if text.startswith("$") else text
 
@@ -264,4 +269,4 @@ class _Unpacking:
             level, categories = mark
             return ENVELOPES[Level[str(level).upper()]](value, *map(str, categories))
         except (ValueError, TypeError, KeyError, UsageError):
-            raise WireError("a payload has an unknown label") from None
+            raise PrivacyRefused("a value has an unknown label", shareable=True) from None

@@ -86,7 +86,7 @@ def test_nodes_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         (
             "xyzzy: 1",
             "xyzzy: unknown key",
-            "known are nodes, listen, policies, models, max_call_mib",
+            "known are nodes, listen, policies, models, privacy, max_call_mib",
         ),
         ("policies: {ms_per_dolar: 3}", "policies.ms_per_dolar", "did you mean ms_per_dollar?"),
         ("models: {stor: x}", "models.stor", "did you mean store?"),
