@@ -20,7 +20,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks.proofs import abuse, cancellation, cases, fuzzing, memory, report, simulation, soak
+from benchmarks.proofs import (
+    abuse,
+    cancellation,
+    cases,
+    fuzzing,
+    labels,
+    memory,
+    noninterference,
+    report,
+    simulation,
+    soak,
+)
 from benchmarks.proofs.checksums import add_checksum_model
 from benchmarks.proofs.report import Outcome, machine, markdown
 
@@ -46,6 +57,11 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
         "fuzzing": (
             fuzzed + controls,
             lambda told: asyncio.to_thread(fuzzing.prove, options.fuzz_seconds, told),
+        ),
+        "labels": (5, lambda told: labels.prove(options.steps, told)),
+        "noninterference": (
+            options.pairs,
+            lambda told: noninterference.prove(options.pairs, options.seed, told),
         ),
         "memory": (4, lambda told: memory.prove(options.kills, told)),
         "soak": (
@@ -111,6 +127,8 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=64, help="calls of the soak at a time")
     parser.add_argument("--cancelled-calls", type=int, default=cancellation.FULL_CALLS)
     parser.add_argument("--seeds", type=int, default=simulation.FULL_SEEDS)
+    parser.add_argument("--steps", type=int, default=labels.FULL_STEPS, help="of random programs")
+    parser.add_argument("--pairs", type=int, default=noninterference.FULL_PAIRS, help="of runs")
     parser.add_argument("--kills", type=int, default=memory.FULL_KILLS, help="of each side")
     parser.add_argument("--fuzz-seconds", type=int, default=fuzzing.FULL_SECONDS)
     parser.add_argument("--seed", type=int, default=1)

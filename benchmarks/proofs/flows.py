@@ -145,8 +145,37 @@ with fresh_catalogue():  # they are no part of whatever app runs beside a proof
         """Clean a secret that was never opened here, and send it on."""
         return await upload.aio(await mask.aio(await look_up.aio(number)))
 
+    @edge_service(inline=True)
+    def picky(text: Labelled[str]) -> Labelled[str]:
+        """Fail by what is inside."""
+        if len(text.value) % 2:
+            raise ValueError(text.value)
+        return text
+
+    @edge_service
+    async def pick_and_send(number: int) -> str:
+        """Go on in public if a call on a hidden value went well."""
+        await picky.aio(await look_up.aio(number))
+        return await upload.aio("it went well")
+
+    @cloud_service(inline=True)
+    def fail_there(text: str) -> str:
+        """Fail in the cloud."""
+        raise ValueError(text)
+
+    @edge_service(declassifies=True, inline=True)
+    def one_bit(text: Labelled[str]) -> bool:
+        """Let one bit of a value out: a declassifier that is not to be trusted."""
+        return len(text.value) % 2 == 1
+
+    @edge_service
+    async def one_bit_and_send(number: int) -> str:
+        """Send that bit to the cloud."""
+        return await upload.aio(str(await one_bit.aio(await look_up.aio(number))))
+
 
 SERVICES = [
     upload, chunks, mirror, anywhere, look_up, both, lower, tell, ask_and_tell, slip, slip_later,
     choke, slip_by_error, late, release, release_another, mask, mask_and_send, mask_all_and_send,
+    picky, pick_and_send, fail_there, one_bit, one_bit_and_send,
 ]  # fmt: skip
