@@ -32,11 +32,15 @@ class Label:
 
     def join(self, other: "Label") -> "Label":
         """Return the least label that is at least as private as both."""
+        if self.covers(other):
+            return self
+        if other.covers(self):
+            return other
         return Label(max(self.level, other.level), self.categories | other.categories)
 
     def covers(self, other: "Label") -> bool:
         """Say whether this label is at least as private as the other."""
-        if other is PUBLIC:
+        if other is PUBLIC or other is self:
             return True
         return other.level <= self.level and other.categories <= self.categories
 

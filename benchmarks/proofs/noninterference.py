@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.proofs import flows
-from benchmarks.proofs.fleet import Fleet, running_fleet
+from benchmarks.proofs.fleet import Connect, Fleet, running_fleet
 from benchmarks.proofs.report import Check, Outcome, Progress, no_progress
 from orchestrator.core.errors import CallError
 from orchestrator.core.labels import Internal, Labelled, Secret, Sensitive
@@ -218,7 +218,7 @@ async def running_pairs() -> AsyncIterator[Pairs]:
         return SessionChannel(addresses[0], clearance, link=link, shared_bytes=0)
 
     addresses: list[str] = []
-    connect = {"edge": InProcessChannel, "cloud": to_cloud}
+    connect: dict[str, Connect] = {"edge": InProcessChannel, "cloud": to_cloud}
     async with (
         running_fleet(flows.SERVICES, connect) as fleet,
         listening(fleet.nodes["cloud"]) as address,

@@ -121,7 +121,12 @@ class Schema:
 
     def label_of(self, arguments: Mapping[str, Any]) -> Label:
         """Return the join of the labels in checked arguments."""
-        return label_of(arguments) if self.takes_labels else PUBLIC
+        label = PUBLIC
+        if self.takes_labels:
+            for value in arguments.values():
+                if (more := label_of(value)) is not PUBLIC:
+                    label = label.join(more)
+        return label
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:

@@ -451,7 +451,6 @@ UNKNOWN = [
     '{"$label": ["secret", 5], "$value": 1}',
     '{"$label": 3, "$value": 1}',
     '{"$label": null, "$value": 1}',
-    '{"$label": ["internal", []], "$value": {"$label": ["secret", []], "$value": 1}}',
 ]
 
 
@@ -459,6 +458,12 @@ UNKNOWN = [
 def test_a_value_with_an_unknown_label_is_refused_for_privacy(text: str) -> None:
     with pytest.raises(PrivacyRefused, match="a value has an unknown label"):
         unpack(Packed(text.encode()))
+
+
+def test_a_value_with_two_labels_is_refused_for_privacy() -> None:
+    inner = '{"$label": ["secret", []], "$value": 1}'
+    with pytest.raises(PrivacyRefused, match="a value has two labels"):
+        unpack(Packed(f'{{"$label": ["internal", []], "$value": {inner}}}'.encode()))
 
 
 def test_a_labelled_key_is_refused_rather_than_masked() -> None:
