@@ -24,7 +24,7 @@ def envelope_of(mark: Any, value: Any) -> Labelled[Any]:
     """
     try:
         level, categories = mark
-        kind, label = _kind_of(level, tuple(map(str, categories)))
+        kind, label = _kind_of(level, tuple(categories))
     except (ValueError, TypeError, KeyError, AttributeError):
         raise PrivacyRefused("a value has an unknown label", shareable=True) from None
     if isinstance(value, Labelled):
@@ -35,6 +35,8 @@ def envelope_of(mark: Any, value: Any) -> Labelled[Any]:
 @lru_cache(256)
 def _kind_of(level: str, categories: tuple[str, ...]) -> tuple[type[Labelled[Any]], Label]:
     kind = ENVELOPES[Level[level.upper()]]
+    if not all(isinstance(category, str) for category in categories):
+        raise TypeError("a category is a name")
     return kind, Label(kind.level, frozenset(categories))
 
 

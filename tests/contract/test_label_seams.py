@@ -165,7 +165,7 @@ async def test_the_floor_of_a_body_goes_with_its_calls(world: World) -> None:
 async def test_a_public_call_beside_labelled_ones_stays_public(world: World) -> None:
     labelled = [service.aio(Secret(TEXT)) for service in (flows.mirror, flows.choke)]
     hello = flows.upload.aio("hello")
-    found: list[Any] = await asyncio.gather(labelled[0], hello, labelled[1], return_exceptions=True)
+    found: Any = await asyncio.gather(labelled[0], hello, labelled[1], return_exceptions=True)
     assert found[1] == "hello"
     assert set(world.came_to("cloud")) == {"upload"}
     assert all(call.label == PUBLIC for call in world.channels["cloud"].calls)
