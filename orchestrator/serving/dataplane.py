@@ -258,7 +258,7 @@ class DataPlane:
         label = PUBLIC if spec.declassifies else stay.label
         if opened is not PUBLIC:
             label = label.join(opened)
-        if label is not PUBLIC and label != PUBLIC:
+        if label.level or label.categories:
             if not spec.schema.result.sealed:
                 raise PrivacyRefused(
                     f"{spec.name} opened a value labelled {label} and gives a plain result: label "
