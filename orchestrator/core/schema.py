@@ -164,8 +164,9 @@ class Schema:
             checked: dict[str, Any] = adapter.validator.validate_python(
                 values, strict=own, context=context, by_name=True
             )
+            return checked
         except ValidationError as error:
-            raise self._refusal(error, own=own) from None
+            refusal = self._refusal(error, own=own)
         except TypeError as error:  # a constraint that its type does not know shows itself here
             raise DefinitionError(f"{self.name}{self.text} cannot be checked: {error}") from error
         except Exception as error:  # of the checks of a user's own type; its words may hold values
@@ -173,7 +174,7 @@ class Schema:
                 f"{self.name}{self.text}: {type(error).__name__} in the checks of a type",
                 shareable=True,
             ) from error
-        return checked
+        raise refusal  # out here, so that not even its context holds the values
 
     def _refusal(self, error: ValidationError, *, own: bool) -> InvalidInput | PrivacyRefused:
         first = error.errors(include_url=False)[0]

@@ -577,3 +577,18 @@ def test_a_plain_part_of_a_result_does_not_carry_labelled_input_out(
 
 def test_a_labelled_list_may_be_empty(embedded: Orchestrator) -> None:
     assert none_found(Sensitive(CANARY)) == []
+
+
+@pytest.mark.parametrize("given", [[CANARY], Sensitive([CANARY])])
+def test_the_error_of_content_that_does_not_fit_holds_it_nowhere(given: Any) -> None:
+    takes: Any = edge_service(numbered)
+    with pytest.raises(InvalidInput) as refused:
+        takes.spec.schema.bind((given,), {})
+    error: BaseException | None = refused.value
+    while error is not None:
+        assert CANARY not in f"{error} {error!r} {vars(error)}"
+        error = error.__cause__ or error.__context__
+
+
+def numbered(text: Sensitive[int]) -> Sensitive[int]:
+    return text
