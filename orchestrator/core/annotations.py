@@ -54,8 +54,7 @@ class Reading:
         form: How its values look on the wire; two members of a union must differ in it.
         labelled: Whether a labelled value may stand anywhere inside.
         sealed: Whether every part lies in an envelope, so that nothing in it is plain.
-        level: The highest level that it declares; public for `Labelled`, which takes any.
-        highest: The highest level that it takes.
+        level, highest: The highest level it declares, and takes: `Labelled` declares none.
         arrays: Whether an array may stand anywhere inside.
     """
 
@@ -237,7 +236,8 @@ def _fields(annotation: type, where: str) -> Mapping[str, Any]:
     if not (is_typeddict(annotation) or dataclasses.is_dataclass(annotation)) and not (
         _is_named_tuple(annotation)
     ):
-        raise DefinitionError(f"{where} is {annotation.__name__}, which cannot travel: {_HINT}")
+        name = annotation.__name__
+        raise DefinitionError(f"{where} is annotated {name}, which cannot travel: {_HINT}")
     hints = resolved(annotation, where)
     if dataclasses.is_dataclass(annotation):
         return {field.name: hints[field.name] for field in dataclasses.fields(annotation)}
