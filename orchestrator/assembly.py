@@ -33,7 +33,9 @@ from orchestrator.settings.caller import Settings
 from orchestrator.settings.nodes import NodeEntry
 from orchestrator.telemetry.audit.log import AuditPlace, open_audit
 from orchestrator.wire.attach import AttachServer
+from orchestrator.wire.guard import Scanner
 from orchestrator.wire.inprocess import InProcessChannel
+from orchestrator.wire.patterns import PatternScanner
 from policies.catalog import build_chain
 from policies.chain import Chain
 from policies.facts import Tier
@@ -116,15 +118,16 @@ async def _connect(
 ) -> None:
     """Enter the nodes of the settings in the directory, and follow their zones."""
     max_bytes, shared = settings.max_call_mib * 2**20, settings.shared_memory_mib * 2**20
+    scanner = _scanner(settings)
 
     def zone_node(entry: NodeEntry, address: str) -> Endpoint:
         """Return the endpoint of one address of a zone."""
-        return connect(entry, max_bytes, clock, address, f"{entry.name}/{address}", shared)
+        return connect(entry, max_bytes, clock, address, f"{entry.name}/{address}", shared, scanner)
 
     await _listen(settings, directory, clock, stack)
     for entry in settings.nodes:
         if entry.address:
-            directory.add(connect(entry, max_bytes, clock, shared_bytes=shared))
+            directory.add(connect(entry, max_bytes, clock, shared_bytes=shared, scanner=scanner))
         if not entry.zone:
             continue
         zone = Zone(entry.zone, directory, functools.partial(zone_node, entry))
@@ -141,7 +144,8 @@ async def _listen(
         return
     max_bytes = settings.max_call_mib * 2**20
     entries = [entry for entry in settings.nodes if entry.attach]
-    nodes = [attachable(entry, listen, max_bytes, clock) for entry in entries]
+    scanner = _scanner(settings)
+    nodes = [attachable(entry, listen, max_bytes, clock, scanner) for entry in entries]
     links = {node.identity: node.link for node in nodes}
     server = AttachServer(listen.address, listen_tls(listen), links, clock)
     await server.start()
@@ -151,7 +155,8 @@ async def _listen(
 
 
 def _embedded_endpoint(node: Node, settings: Settings, clock: Clock) -> Endpoint:
-    channel = InProcessChannel(node, node.clearance, settings.max_call_mib * 2**20)
+    max_bytes = settings.max_call_mib * 2**20
+    channel = InProcessChannel(node, node.clearance, max_bytes, _scanner(settings))
     options = EndpointOptions(
         name=node.name, tier=node.tier, address="this process", clearance=node.clearance
     )
@@ -162,6 +167,10 @@ def _audit_place(settings: AuditSettings) -> AuditPlace | None:
     if settings.path is None:
         return None
     return AuditPlace(settings.path, settings.key, settings.anchor, settings.anchor_seconds)
+
+
+def _scanner(settings: Settings) -> Scanner | None:
+    return PatternScanner(settings.privacy.scan) if settings.privacy.scan else None
 
 
 def _chain(settings: Settings) -> Chain:

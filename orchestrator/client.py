@@ -59,6 +59,7 @@ class Orchestrator:
         self.cloud_service = decorator(cloud_options, "cloud", self)
         self.clock = clock
         self.random = source or random.Random()  # noqa: S311  ids are no secrets
+        self.reveal_allowed = True
         self._given = settings
         self._app = app
         self._interceptors = interceptors
@@ -169,8 +170,10 @@ class Orchestrator:
         from orchestrator.assembly import assemble
 
         declarations = self._declarations()
+        settings = self.settings
+        self.reveal_allowed = settings.privacy.reveal == "audited"
         self._inside = await self._stack.enter_async_context(
-            assemble(self.settings, declarations, self, self._interceptors, self.clock, self.random)
+            assemble(settings, declarations, self, self._interceptors, self.clock, self.random)
         )
         self._prepared = set(declarations)
 

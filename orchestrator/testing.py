@@ -197,6 +197,7 @@ class _NoModels:
         self.tier = tier
         self.clearance = clearance
         self.audit: Audit = LoggedAudit()
+        self.reveal_allowed = True
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         """Refuse: there is no runtime here."""

@@ -38,8 +38,11 @@ class Chain:
             if verdicts:
                 refused += verdicts
                 continue
-            cost = self.cost(call, endpoint)
-            candidates.append(Candidate(endpoint, call.placement.prefers(endpoint.tier), cost))
+            judged = self._judged(call, endpoint)
+            if isinstance(judged, Candidate):
+                candidates.append(judged)
+            else:
+                refused.append(judged)
         candidates.sort(key=Candidate.rank)
         return Decision(call, tuple(candidates), tuple(refused), self._terms)
 
@@ -47,12 +50,36 @@ class Chain:
         """Return what all scorers together say of an endpoint, in milliseconds."""
         return sum(scorer.cost(call, endpoint) for scorer in self.scorers)
 
+    def _judged(self, call: CallFacts, endpoint: EndpointFacts) -> Candidate | Verdict:
+        """Return an endpoint that passed with its cost, or the refusal of a scorer that failed."""
+        cost = 0.0
+        for scorer in self.scorers:
+            try:
+                cost += scorer.cost(call, endpoint)
+            except Exception as error:
+                return _unreadable(endpoint, f"the scorer {scorer.name}", error)
+        return Candidate(endpoint, call.placement.prefers(endpoint.tier), cost)
+
     def _verdicts(self, call: CallFacts, endpoint: EndpointFacts) -> list[Verdict]:
         """Return every refusal; of a tier that is closed nothing more needs to be said."""
         verdicts: list[Verdict] = []
         for rule in self.filters:
-            if (reason := rule.refuse(call, endpoint)) is not None:
+            try:
+                reason = rule.refuse(call, endpoint)
+            except Exception as error:
+                verdicts.append(_unreadable(endpoint, f"the filter {rule.name}", error))
+                continue
+            if reason is not None:
                 verdicts.append(Verdict(endpoint.name, endpoint.tier, rule.name, reason))
                 if rule.name == TierFilter.name:
                     break
         return verdicts
+
+
+def _unreadable(endpoint: EndpointFacts, rule: str, error: Exception) -> Verdict:
+    """Return the refusal of a rule that raised: nobody knows whether the data may go there.
+
+    The words of the error stay here, for they may hold what the rule saw.
+    """
+    said = f"{rule} failed with {type(error).__name__}, and a rule that fails lets nothing pass"
+    return Verdict(endpoint.name, endpoint.tier, PrivacyFilter.name, said)

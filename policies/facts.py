@@ -32,11 +32,12 @@ class Label:
 
     def join(self, other: "Label") -> "Label":
         """Return the least label that is at least as private as both."""
-        return Label(max(self.level, other.level), self.categories | other.categories)
+        higher = self if self.covers(other) else other if other.covers(self) else None
+        return higher or Label(max(self.level, other.level), self.categories | other.categories)
 
     def covers(self, other: "Label") -> bool:
         """Say whether this label is at least as private as the other."""
-        if other is PUBLIC:
+        if other is PUBLIC or other is self:
             return True
         return other.level <= self.level and other.categories <= self.categories
 
@@ -116,8 +117,7 @@ class Placement:
     def __str__(self) -> str:
         if self.spread == "home":
             return self.home
-        other = "cloud" if self.home == "edge" else "edge"
-        return f"{self.home}, {self.spread} to {other}"
+        return f"{self.home}, {self.spread} to {'cloud' if self.home == 'edge' else 'edge'}"
 
 
 @dataclass(frozen=True, slots=True)

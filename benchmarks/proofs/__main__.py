@@ -26,7 +26,9 @@ from benchmarks.proofs import (
     cancellation,
     cases,
     fuzzing,
+    labels,
     memory,
+    noninterference,
     recognition,
     report,
     simulation,
@@ -61,6 +63,11 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
         "audit": (
             options.audit_kills + audit.FULL_ROUNDS,
             lambda told: audit.prove(options.audit_kills, seed=options.seed, progress=told),
+        ),
+        "labels": (5, lambda told: labels.prove(options.steps, told)),
+        "noninterference": (
+            options.pairs,
+            lambda told: noninterference.prove(options.pairs, options.seed, told),
         ),
         "memory": (4, lambda told: memory.prove(options.kills, told)),
         "recognition": (
@@ -132,6 +139,8 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=64, help="calls of the soak at a time")
     parser.add_argument("--cancelled-calls", type=int, default=cancellation.FULL_CALLS)
     parser.add_argument("--seeds", type=int, default=simulation.FULL_SEEDS)
+    parser.add_argument("--steps", type=int, default=labels.FULL_STEPS, help="of random programs")
+    parser.add_argument("--pairs", type=int, default=noninterference.FULL_PAIRS, help="of runs")
     parser.add_argument("--kills", type=int, default=memory.FULL_KILLS, help="of each side")
     parser.add_argument("--audit-kills", type=int, default=audit.FULL_KILLS, help="of the log")
     parser.add_argument("--fuzz-seconds", type=int, default=fuzzing.FULL_SECONDS)

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import types
 from collections import abc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import (
@@ -54,7 +54,7 @@ class Reading:
         form: How its values look on the wire; two members of a union must differ in it.
         labelled: Whether a labelled value may stand anywhere inside.
         sealed: Whether every part lies in an envelope, so that nothing in it is plain.
-        level: The highest level that it declares; public for `Labelled`, which takes any.
+        level, highest: The highest level it declares, and takes: `Labelled` declares none.
         arrays: Whether an array may stand anywhere inside.
     """
 
@@ -64,6 +64,7 @@ class Reading:
     labelled: bool = False
     sealed: bool = False
     level: Level = Level.PUBLIC
+    highest: Level = Level.PUBLIC
     arrays: bool = False
 
 
@@ -156,12 +157,12 @@ def _read_envelope(envelope: type[Labelled[Any]], content: Reading, where: str) 
         labelled=True,
         sealed=True,
         level=level,
+        highest=max(content.highest, envelope.level),
         arrays=content.arrays,
     )
 
 
-def _joined(text: str, schema: Any, form: str, parts: Iterable[Reading]) -> Reading:
-    parts = list(parts)
+def _joined(text: str, schema: Any, form: str, parts: Collection[Reading]) -> Reading:
     return Reading(
         text,
         schema,
@@ -169,6 +170,7 @@ def _joined(text: str, schema: Any, form: str, parts: Iterable[Reading]) -> Read
         labelled=any(part.labelled for part in parts),
         sealed=all(part.sealed for part in parts),
         level=max((part.level for part in parts), default=Level.PUBLIC),
+        highest=max((part.highest for part in parts), default=Level.PUBLIC),
         arrays=any(part.arrays for part in parts),
     )
 
@@ -282,7 +284,6 @@ def _read_array(annotation: Any, where: str) -> Reading:
 
 def _array_rule(element: type[np.generic] | None, axes: int | None) -> Callable[[Array], Array]:
     def problem(value: Array) -> str | None:
-        """Say what is wrong with an array, with the cure."""
         if value.dtype.kind not in "biufc":
             return f"an array of {value.dtype} cannot travel: use numbers or bool"
         if element is not None and not np.issubdtype(value.dtype, element):
@@ -292,7 +293,6 @@ def _array_rule(element: type[np.generic] | None, axes: int | None) -> Callable[
         return None
 
     def check(value: Array) -> Array:
-        """Return the array, or raise what is wrong with it."""
         if said := problem(value):
             raise PydanticCustomError(ARRAY_RULE, said)
         return value

@@ -24,10 +24,17 @@ from orchestrator.core.stepping import OnWait, nobody
 
 
 class Caller(Protocol):
-    """Takes calls: an open orchestrator, or a node that calls its own services."""
+    """Takes calls: an open orchestrator, or a node that calls its own services.
+
+    Attributes:
+        clock: A clock that never goes back, in seconds.
+        random: Where the ids of calls come from.
+        reveal_allowed: Whether `.reveal` may open labelled values while it is open.
+    """
 
     clock: Clock
     random: random.Random
+    reveal_allowed: bool
 
     @property
     def home(self) -> Home:

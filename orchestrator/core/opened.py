@@ -1,4 +1,4 @@
-"""Which callers are open in this process and this context, and the audit that code here has.
+"""Which callers are open in this process and this context, and what they have a say in.
 
 Apart from `context`, whose Caller knows services, and so labels, which need this.
 """
@@ -10,24 +10,30 @@ from typing import Protocol
 from weakref import WeakSet
 
 from orchestrator.core.audit import Audit, LoggedAudit
-from orchestrator.core.running import running
+from orchestrator.core.running import places_here, running
 
 
-class Audited(Protocol):
-    """What code outside of every body asks of a caller."""
+class Host(Protocol):
+    """What labels ask of an open caller.
+
+    Attributes:
+        reveal_allowed: Whether `.reveal` may open labelled values while it is open.
+    """
+
+    reveal_allowed: bool
 
     @property
     def audit(self) -> Audit:
         """Where it writes down what happens to labelled data."""
 
 
-_active: ContextVar[Audited | None] = ContextVar("isthmus_caller", default=None)
-_open: list[Audited] = []
-_closed: WeakSet[Audited] = WeakSet()
+_active: ContextVar[Host | None] = ContextVar("isthmus_caller", default=None)
+_open: list[Host] = []
+_closed: WeakSet[Host] = WeakSet()
 """Callers that were open once: a context that outlives its `with` block still names one."""
 
 
-def open_here() -> Audited | None:
+def open_here() -> Host | None:
     """Return the caller of this context; else the outermost open one of the process, if any."""
     caller = _active.get()
     if caller is not None and (caller in _open or caller not in _closed):
@@ -43,7 +49,16 @@ def audit_here() -> Audit:
     return caller.audit if caller is not None else LoggedAudit()
 
 
-def is_open(caller: Audited) -> bool:
+def who_forbids_reveal() -> str:
+    """Return what forbids `.reveal` here: the node, or an open orchestrator; "" if nothing."""
+    nodes = (place.node for place in places_here())
+    if name := next((node.name for node in nodes if not node.reveal_allowed), ""):
+        return f"the settings of node {name}"
+    allowed = all(host.reveal_allowed for host in _open)
+    return "" if allowed else "the settings of the open orchestrator"
+
+
+def is_open(caller: Host) -> bool:
     """Say whether a caller is open in this process."""
     return caller in _open
 
@@ -53,7 +68,7 @@ class calling_through:  # noqa: N801
 
     __slots__ = ("_caller", "_token")
 
-    def __init__(self, caller: Audited) -> None:
+    def __init__(self, caller: Host) -> None:
         self._caller = caller
 
     def __enter__(self) -> None:
@@ -65,13 +80,13 @@ class calling_through:  # noqa: N801
             _active.reset(self._token)
 
 
-def call_through(caller: Audited) -> None:
+def call_through(caller: Host) -> None:
     """Send all calls made in this context from now on through a caller."""
     _active.set(caller)
 
 
 @contextmanager
-def opened(caller: Audited) -> Iterator[None]:
+def opened(caller: Host) -> Iterator[None]:
     """Make a caller the active one, and the process's default if it is the outermost."""
     _closed.discard(caller)
     _open.append(caller)

@@ -8,9 +8,9 @@ from orchestrator.core.audit import Audit, Refused
 from orchestrator.core.call import Call, Result
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Deadline
-from orchestrator.core.errors import PrivacyRefused, UsageError
+from orchestrator.core.errors import CallError, PrivacyRefused, UsageError
 from orchestrator.core.home import refuse_running_loop
-from orchestrator.core.labels import label_of
+from orchestrator.core.labels import label_of, raised_to
 from orchestrator.core.running import Running, running
 from orchestrator.core.spec import Declaration
 from orchestrator.core.streams import AsyncStream
@@ -29,7 +29,7 @@ class Request:
         declaration: The service.
         caller: Who takes the call.
         arguments: Argument name to value, checked.
-        label: The join of their labels and of the floor of the body that calls.
+        label: The join of their labels.
         placement: The tiers it may use.
         seconds: How long it may take.
         here: The body that calls, if one does.
@@ -53,7 +53,7 @@ class Request:
         placement: Placement,
         seconds: float,
     ) -> "Request":
-        """Bind and check arguments, and label the call.
+        """Bind and check arguments, and find their label.
 
         Raises:
             InvalidInput: The arguments do not fit the signature.
@@ -66,8 +66,6 @@ class Request:
             _note_refused(declaration, caller.audit, label_of((args, kwargs)))
             raise
         label = schema.label_of(arguments)
-        if here is not None and (floor := here.raised_floor) is not PUBLIC:
-            label = label.join(floor)
         return cls(declaration, caller, arguments, label, placement, seconds, here)
 
     @property
@@ -94,31 +92,58 @@ class Request:
 
     def stream(self) -> AsyncStream[Any]:
         """Return the stream of the call, which starts with the first value asked for."""
-        load = self.declaration.spec.schema.load_result
-        return AsyncStream(self.caller.home, self._start, load, self.caller.clock)
+        return AsyncStream(self.caller.home, self._start, self._loaded, self.caller.clock)
 
     async def _result(self) -> Result[Any]:
         declaration, caller = self.declaration, self.caller
         if not caller.is_prepared(declaration):
             await caller.prepare(declaration)
-        result = await caller.invoke(self._call())
-        return result.with_value(declaration.spec.schema.load_result(result.value))
+        try:
+            result = await caller.invoke(self._call())
+        except CallError:
+            self._note_failure()
+            raise
+        return result.with_value(self._loaded(result.value))
 
     async def _start(self) -> Result[Any]:
         if not self.caller.is_prepared(self.declaration):
             await self.caller.prepare(self.declaration)
-        return await self.caller.invoke(self._call())
+        try:
+            return await self.caller.invoke(self._call())
+        except CallError:
+            self._note_failure()
+            raise
+
+    def _loaded(self, value: Any) -> Any:
+        """Return what came back in its declared type, at least as private as the arguments.
+
+        Whoever answered: the node that ran it, another attempt, or a store of earlier answers.
+        """
+        spec = self.declaration.spec
+        loaded = spec.schema.load_result(value)
+        if self.label is PUBLIC or spec.declassifies:
+            return loaded
+        return raised_to(loaded, self.label)
+
+    def _note_failure(self) -> None:
+        """Raise the floor of the body that calls: that a call failed may tell of its arguments."""
+        if self.here is not None and self.label is not PUBLIC:
+            self.here.note_opened(self.label)
 
     def _call(self) -> Call:
         spec, here, clock = self.declaration.spec, self.here, self.caller.clock
         deadline, depth = Deadline(clock() + self.seconds, clock), 0
+        label = self.label
+        # The floor of this moment: a stream starts after its call was made.
+        if here is not None and (floor := here.raised_floor) is not PUBLIC:
+            label = label.join(floor)
         if here is not None and here.deadline is not None:
             deadline, depth = deadline.earlier(here.deadline), here.depth + 1
             self._check_depth(depth)
         drawn = f"{self.caller.random.getrandbits(192):048x}"
         trace = here.trace if here is not None and here.trace else drawn[:32]
         return Call(
-            drawn[32:], trace, spec.name, spec.version, self.arguments, self.label, deadline,
+            drawn[32:], trace, spec.name, spec.version, self.arguments, label, deadline,
             self.placement, spec.streams, spec.idempotent, 1, depth,
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from orchestrator.core.audit import Audit
 from orchestrator.core.deadline import Deadline
@@ -22,6 +22,7 @@ class NodeHandle(Protocol):
     tier: Tier
     clearance: Clearance
     audit: Audit
+    reveal_allowed: bool
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         """Run this node's form of a model, batched with other callers."""
@@ -87,7 +88,8 @@ class Running:
         trace: The trace its calls belong to; empty outside of a call.
         slot: The blocking body's place in the pool, if it has one.
         meter: What the call has used so far.
-        trusted: Whether it is a declassifier: what it opens does not raise the floor.
+        trusted: The level up to which what it opens does not raise the floor; a declassifier's
+            is the highest that it declares to take.
         depth: How many bodies its call was made from, one inside the other.
         opened: The join of the labels of what it has opened so far.
     """
@@ -98,10 +100,11 @@ class Running:
     trace: str = ""
     slot: Slot | None = None
     meter: Meter = field(default_factory=Meter)
-    trusted: bool = False
+    trusted: Level = Level.PUBLIC
     depth: int = 0
     opened: Label = PUBLIC
     _waits: Waits | None = None
+    _raising: ClassVar[threading.Lock] = threading.Lock()
 
     @property
     def raised_floor(self) -> Label:
@@ -118,8 +121,10 @@ class Running:
         return self._waits
 
     def note_opened(self, label: Label) -> None:
-        """Raise the floor to the label of a value that the body opens."""
-        if not self.trusted:
+        """Raise the floor to the label of a value that the body opens, in any of its threads."""
+        if (self.trusted and label.level <= self.trusted) or self.opened.covers(label):
+            return
+        with self._raising:
             self.opened = self.opened.join(label)
 
     @contextmanager
@@ -131,7 +136,6 @@ class Running:
 
 _running: ContextVar[Running | None] = ContextVar("isthmus_running", default=None)
 _process: list[Running] = []
-
 UNKNOWN = Label(Level.SECRET, frozenset({"unknown"}))
 """The floor of code whose context was lost: nothing it calls may leave a trusted place."""
 
@@ -139,6 +143,17 @@ UNKNOWN = Label(Level.SECRET, frozenset({"unknown"}))
 def running() -> Running | None:
     """Return where this code runs, or None outside of every body."""
     return _running.get() or (_process[-1] if _process else None)
+
+
+def body_here() -> Running | None:
+    """Return the body that runs here, or None in a thread that has lost its context."""
+    return _running.get()
+
+
+def places_here() -> list[Running]:
+    """Return where this process and this code run, the innermost last."""
+    here = _running.get()
+    return [*_process, here] if here else [*_process]
 
 
 def begin_body(here: Running) -> None:

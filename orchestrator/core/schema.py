@@ -54,6 +54,11 @@ class Schema:
         """The highest level that the arguments declare."""
         return max((read.level for read in self.parameters.values()), default=Level.PUBLIC)
 
+    @cached_property
+    def highest(self) -> Level:
+        """The highest level that the arguments may have."""
+        return max((read.highest for read in self.parameters.values()), default=Level.PUBLIC)
+
     def compile(self) -> None:
         """Build what checks the values; else the first call does.
 
@@ -116,7 +121,12 @@ class Schema:
 
     def label_of(self, arguments: Mapping[str, Any]) -> Label:
         """Return the join of the labels in checked arguments."""
-        return label_of(arguments) if self.takes_labels else PUBLIC
+        label = PUBLIC
+        if self.takes_labels:
+            for value in arguments.values():
+                if (more := label_of(value)) is not PUBLIC:
+                    label = label.join(more)
+        return label
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
@@ -154,8 +164,9 @@ class Schema:
             checked: dict[str, Any] = adapter.validator.validate_python(
                 values, strict=own, context=context, by_name=True
             )
+            return checked
         except ValidationError as error:
-            raise self._refusal(error, own=own) from None
+            refusal = self._refusal(error, own=own)
         except TypeError as error:  # a constraint that its type does not know shows itself here
             raise DefinitionError(f"{self.name}{self.text} cannot be checked: {error}") from error
         except Exception as error:  # of the checks of a user's own type; its words may hold values
@@ -163,7 +174,7 @@ class Schema:
                 f"{self.name}{self.text}: {type(error).__name__} in the checks of a type",
                 shareable=True,
             ) from error
-        return checked
+        raise refusal  # out here, so that not even its context holds the values
 
     def _refusal(self, error: ValidationError, *, own: bool) -> InvalidInput | PrivacyRefused:
         first = error.errors(include_url=False)[0]

@@ -8,6 +8,7 @@ from orchestrator.routing.endpoint import Endpoint, EndpointOptions
 from orchestrator.settings.nodes import ListenSettings, NodeEntry
 from orchestrator.wire.attached import AttachedNode
 from orchestrator.wire.dialled import SessionChannel
+from orchestrator.wire.guard import Scanner
 from orchestrator.wire.memory import SHARED_BYTES
 from orchestrator.wire.security import TlsFiles, client_credentials, is_local
 from policies.facts import Clearance, Level
@@ -40,6 +41,7 @@ def connect(
     address: str = "",
     name: str = "",
     shared_bytes: int = SHARED_BYTES,
+    scanner: Scanner | None = None,
 ) -> Endpoint:
     """Return the endpoint of a node; no connection is made yet.
 
@@ -50,6 +52,7 @@ def connect(
         address: One address of a zone, instead of the entry's own.
         name: The name of that one node.
         shared_bytes: The most it shares with a node on this machine; 0 is nothing.
+        scanner: Looks at what goes to a public place.
 
     Raises:
         SettingsError: A TLS file cannot be read.
@@ -70,6 +73,7 @@ def connect(
         max_bytes,
         shared_bytes=shared_bytes,
         session_socket=entry.session_socket,
+        scanner=scanner,
     )
     return Endpoint(_options(entry, name or entry.name, address, clearance), channel, clock)
 
@@ -83,7 +87,11 @@ class Attachable(NamedTuple):
 
 
 def attachable(
-    entry: NodeEntry, listen: ListenSettings, max_bytes: int, clock: Clock = time.monotonic
+    entry: NodeEntry,
+    listen: ListenSettings,
+    max_bytes: int,
+    clock: Clock = time.monotonic,
+    scanner: Scanner | None = None,
 ) -> Attachable:
     """Return the endpoint of a node that dials us, and by whose identity it is known.
 
@@ -92,10 +100,11 @@ def attachable(
         listen: Where it attaches.
         max_bytes: The most that one call may carry.
         clock: The caller's clock.
+        scanner: Looks at what goes to a public place.
     """
     clearance = clearance_when_attached(entry, listen)
     link = AttachedNode(entry.name, listen.address)
-    channel = SessionChannel(entry.name, clearance, max_bytes=max_bytes, link=link)
+    channel = SessionChannel(entry.name, clearance, max_bytes=max_bytes, link=link, scanner=scanner)
     options = _options(entry, entry.name, listen.address, clearance)
     # In plaintext nothing proves an identity, so it is the name that the node gives.
     identity = entry.name if listen.insecure else entry.tls.identity

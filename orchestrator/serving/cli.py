@@ -79,6 +79,9 @@ def command(
     clearance: Annotated[
         str | None, typer.Option(help='The most it accepts: "internal", "secret:phi,pii".')
     ] = None,
+    reveal: Annotated[
+        str | None, typer.Option(help="Whether .reveal opens values: audited, forbidden.")
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Its certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="Who signs callers, PEM.")] = None,

@@ -22,7 +22,7 @@ from orchestrator.serving.failures import body_failed, came_from_outside, result
 from orchestrator.serving.metrics import NodeMetrics
 from orchestrator.serving.registry import Registry
 from orchestrator.serving.stay import Stay
-from policies.facts import PUBLIC
+from policies.facts import PUBLIC, Level
 
 
 class DataPlane:
@@ -200,15 +200,16 @@ class DataPlane:
         label = stay.label = spec.schema.label_of(arguments)
         if not call.label.covers(label):
             raise PrivacyRefused("an argument's label is above the call's", shareable=True)
+        # A declassifier may send on what it has cleaned of what it declares to take.
+        trusted = spec.schema.highest if spec.declassifies else Level.PUBLIC
         stay.here = Running(
             self._node,
-            # A declassifier is trusted to send on only what it has cleaned.
-            PUBLIC if spec.declassifies else call.label,
+            PUBLIC if trusted and call.label.level <= trusted else call.label,
             call.deadline,
             call.trace,
             None if served.on_loop else self._bodies.slots,
             stay.meter,
-            spec.declassifies,
+            trusted,
             call.depth,
         )
         return arguments
@@ -277,16 +278,18 @@ class DataPlane:
     def _checked(self, stay: Stay, value: Any) -> Any:
         """Return a body's value if it fits its annotation, under the label of what made it."""
         spec, opened = stay.served.spec, stay.here.opened
-        label = stay.label if opened is PUBLIC else stay.label.join(opened)
-        if spec.declassifies:
-            self._metrics.declassified[spec.name] += 1
-        elif label is not PUBLIC and label != PUBLIC:
+        label = PUBLIC if spec.declassifies else stay.label
+        if opened is not PUBLIC:
+            label = label.join(opened)
+        if label.level or label.categories:
             if not spec.schema.result.sealed:
                 raise PrivacyRefused(
                     f"{spec.name} opened a value labelled {label} and gives a plain result: label "
                     "its result, or declare declassifies=True on an edge service"
                 )
             value = raised_to(value, label)
+        if spec.declassifies:
+            self._metrics.declassified[spec.name] += 1
         try:
             return spec.schema.check_result(value)
         except CallError as error:

@@ -29,6 +29,7 @@ class LocalCaller:
         self._channel = InProcessChannel(node, node.clearance)
         self.home = node.home
         self.audit = node.audit
+        self.reveal_allowed = node.reveal_allowed
         self.clock = clock
         self.random = source or random.SystemRandom()
 

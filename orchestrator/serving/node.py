@@ -47,6 +47,7 @@ class NodeOptions:
         max_in_flight: The most calls in the node, waiting ones included.
         max_deadline: The most seconds a call may take, whatever its caller says.
         batching: How the rows of callers are put together for a model.
+        reveal_allowed: Whether `.reveal` may open labelled values in its process.
     """
 
     name: str
@@ -56,6 +57,7 @@ class NodeOptions:
     max_in_flight: int = 512
     max_deadline: float = 3600.0
     batching: BatchOptions = field(default_factory=BatchOptions)
+    reveal_allowed: bool = True
 
 
 class Node:
@@ -84,6 +86,7 @@ class Node:
         self.tier = options.tier
         self.clearance = options.clearance
         self.audit: Audit = audit or LoggedAudit()
+        self.reveal_allowed = options.reveal_allowed
         self.runtime = runtime
         self.home = Home.here()
         self.metrics = NodeMetrics()

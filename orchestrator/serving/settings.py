@@ -15,6 +15,7 @@ from orchestrator.serving.node import NodeOptions
 from orchestrator.serving.server import Binding
 from orchestrator.settings.audit import check_audit
 from orchestrator.settings.nodes import check_place
+from orchestrator.settings.privacy import Reveal
 from orchestrator.settings.values import ClearanceSetting, Section, SharedMemoryMib
 from orchestrator.telemetry.audit.log import AuditPlace
 from orchestrator.wire.security import TlsFiles
@@ -57,6 +58,7 @@ class NodeSettings(Section):
     attach: Attach = ()
     name: str = ""
     clearance: ClearanceSetting | None = None
+    reveal: Reveal = "audited"
     models: Path = Path("models")
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -93,6 +95,7 @@ class NodeSettings(Section):
             name=name,
             tier=tier,
             clearance=clearance,
+            reveal_allowed=self.reveal == "audited",
             max_in_flight=self.max_in_flight,
             max_deadline=self.max_deadline_seconds,
             batching=BatchOptions(

@@ -7,7 +7,7 @@ import grpc
 from orchestrator.core.call import Call, Reply
 from orchestrator.core.report import NodeReport
 from orchestrator.wire.connection import CONNECT_SECONDS
-from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
+from orchestrator.wire.guard import MAX_CALL_BYTES, Scanner, let_out
 from orchestrator.wire.link import Link
 from orchestrator.wire.memory import SHARED_BYTES, shared_memory
 from orchestrator.wire.nearby import NearbyLink
@@ -32,6 +32,7 @@ class SessionChannel:
             the sessions to a node on this machine its socket.
         shared_bytes: The most it shares with a node on this machine; 0 is nothing.
         session_socket: Whether sessions to a node on this machine go over the node's own socket.
+        scanner: Looks at what goes to a public place; see `let_out`.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class SessionChannel:
         link: Link | None = None,
         shared_bytes: int = SHARED_BYTES,
         session_socket: bool = True,
+        scanner: Scanner | None = None,
     ) -> None:
         self._address = address
         self._clearance = clearance
         self._max_bytes = max_bytes
+        self._scanner = scanner
         self._shared_bytes = shared_bytes if is_local(address) else 0
         if link is None:
             link = UnaryChannel(address, clearance, credentials, identity, max_bytes)
@@ -58,7 +61,7 @@ class SessionChannel:
 
     async def send(self, call: Call) -> Reply:
         """Send a call and return the answer; see `Channel.send`."""
-        packed = let_out(call, self._clearance, self._max_bytes)
+        packed = let_out(call, self._clearance, self._max_bytes, self._scanner)
         session = self._session
         if session is None or session.ended:
             session = await self._open(min(CONNECT_SECONDS, call.deadline.left()))

@@ -6,7 +6,7 @@ from typing import Any
 from orchestrator.core.call import Call, Chunks, Reply
 from orchestrator.core.context import CallHandler
 from orchestrator.core.report import NodeReport
-from orchestrator.wire.guard import MAX_CALL_BYTES, check_size, let_out
+from orchestrator.wire.guard import MAX_CALL_BYTES, Scanner, check_size, let_out
 from orchestrator.wire.payloads import pack, unpack
 from policies.facts import Clearance
 
@@ -18,18 +18,24 @@ class InProcessChannel:
         handler: The node.
         clearance: The most private data it may receive.
         max_bytes: The most that one call may carry.
+        scanner: Looks at what goes to a public place; see `let_out`.
     """
 
     def __init__(
-        self, handler: CallHandler, clearance: Clearance, max_bytes: int = MAX_CALL_BYTES
+        self,
+        handler: CallHandler,
+        clearance: Clearance,
+        max_bytes: int = MAX_CALL_BYTES,
+        scanner: Scanner | None = None,
     ) -> None:
         self._handler = handler
         self._clearance = clearance
         self._max_bytes = max_bytes
+        self._scanner = scanner
 
     async def send(self, call: Call) -> Reply:
         """Run a call on the node; see `Channel.send`."""
-        packed = let_out(call, self._clearance, self._max_bytes)
+        packed = let_out(call, self._clearance, self._max_bytes, self._scanner)
         reply = await self._handler.handle(call.unpacked_as(unpack(packed)))
         if not call.stream:
             return Reply(self._detached(reply.value), reply.timings)

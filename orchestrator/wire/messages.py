@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 
 from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Clock, Deadline
-from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.errors import InvalidInput, PrivacyRefused, WireError
 from orchestrator.core.report import ModelReport, NodeReport, ServiceReport, State
 from orchestrator.wire.guard import check_size
 from orchestrator.wire.payloads import Packed, unpack
@@ -143,6 +143,7 @@ def decode_label(message: pb.InvokeRequest | pb.CallHead) -> Label:
 
     Raises:
         InvalidInput: It has none.
+        PrivacyRefused: It has one that is not known here.
     """
     if not message.HasField("label") or message.label.level == pb.LEVEL_UNSPECIFIED:
         raise InvalidInput("the call has no label: set label.level", shareable=True)
@@ -227,12 +228,16 @@ def decode_report(message: pb.NodeReport) -> NodeReport:
         raise WireError("a node's report has an unknown tier or state")
     tier: Tier = "edge" if message.tier == "edge" else "cloud"
     clearance = message.clearance
+    try:
+        level = _level(clearance.level)
+    except PrivacyRefused:
+        raise WireError("a node's report has an unknown clearance") from None
     return NodeReport(
         name=message.name,
         tier=tier,
         state=_STATES[message.state - 1],
         clearance=Clearance(
-            _level(clearance.level),
+            level,
             None if clearance.all_categories else frozenset(clearance.categories),
         ),
         software=message.software,
@@ -260,4 +265,4 @@ def _level(number: int) -> Level:
     try:
         return Level(number - 1)
     except ValueError:
-        raise WireError("a label has an unknown level") from None
+        raise PrivacyRefused("a label has an unknown level", shareable=True) from None

@@ -16,11 +16,12 @@ from pydantic import BaseModel, RootModel, TypeAdapter
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from orchestrator.core.codecs import codec_named, codec_of
-from orchestrator.core.errors import InvalidInput, UsageError, WireError
-from orchestrator.core.labels import ENVELOPES, Labelled, sealed_value
+from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.labels import Labelled, label_of, sealed_value
 from orchestrator.core.model import Array
+from orchestrator.wire.envelopes import envelope_of, mark_of, opened_flat, plain_flat
 from orchestrator.wire.tensors import check_array
-from policies.facts import PUBLIC, Label, Level
+from policies.facts import PUBLIC, Label
 from policies.record import record
 
 # A datetime is a date, so it stands first.
@@ -77,6 +78,14 @@ def pack(value: Any) -> Packed:
             json = b""  # told in our words below
         if json and (len(json) < _MAX_DIGITS or _is_json(value, _TEXTS)):
             return Packed(json)
+    elif flat := plain_flat(value):
+        plain, label = flat
+        try:
+            json = to_json(plain, inf_nan_mode="constants")
+        except PydanticSerializationError:
+            json = b""
+        if json and len(json) < _MAX_DIGITS:
+            return Packed(json, (), label)
     packing = _Packing()
     try:
         json = to_json(packing.plain(value), inf_nan_mode="constants")
@@ -92,6 +101,7 @@ def unpack(packed: Packed) -> Any:
 
     Raises:
         WireError: It is no JSON, or a marker makes no sense.
+        PrivacyRefused: A value in it has an unknown label.
     """
     try:
         body = from_json(packed.json or b"null", allow_inf_nan=True)
@@ -99,6 +109,8 @@ def unpack(packed: Packed) -> Any:
         raise WireError("a payload is no JSON") from None
     if b'"$' not in packed.json and b'"\\u0024' not in packed.json:
         return body  # no marker in it, and no text that could look like one
+    if (opened := opened_flat(body)) is not None:
+        return opened
     return _Unpacking(packed.attachments).value(body)
 
 
@@ -148,8 +160,7 @@ class _Packing:
             return {"$bytes": self._attach(data)}
         if isinstance(value, Labelled):
             self.label = self.label.join(value.label)
-            mark = [value.level.name.lower(), sorted(value.categories)]
-            return {"$label": mark, "$value": self.plain(sealed_value(value))}
+            return {"$label": mark_of(value.label), "$value": self.plain(sealed_value(value))}
         if codec := codec_of(type(value)):
             return {"$codec": codec.name, "$value": self.plain(codec.encode(value))}
         if isinstance(value, Mapping):
@@ -187,6 +198,10 @@ class _Packing:
         return number
 
     def _key(self, key: Any) -> str:
+        if type(key) is not str and label_of(key) != PUBLIC:
+            raise InvalidInput(
+                "a labelled key cannot travel: label the whole mapping instead", shareable=True
+            )
         text = str(key)
         return f"${text}" if text.startswith("$") else text
 
@@ -221,13 +236,15 @@ class _Unpacking:
         self._attachments = attachments
 
     def value(self, body: Any) -> Any:
-        if isinstance(body, list):
+        if type(body) is list:
             return [self.value(part) for part in body]
-        if not isinstance(body, dict):
+        if type(body) is not dict:
             return body
-        marker = next((key for key in body if key.startswith("$") and not key.startswith("$$")), "")
-        if marker:
-            return self._marked(marker, body)
+        if len(body) == 2 and "$label" in body and "$value" in body:
+            return envelope_of(body["$label"], self.value(body["$value"]))
+        for key in body:
+            if key[:1] == "$" and key[1:2] != "$":
+                return self._marked(key, body)
         return {key[1:] if key.startswith("$$") else key: self.value(p) for key, p in body.items()}
 
     def _marked(self, marker: str, body: dict[str, Any]) -> Any:
@@ -239,8 +256,6 @@ class _Unpacking:
                 if isinstance(part, kind):
                     return part
             raise WireError("a payload refers to an attachment that is not there")
-        if marker in ("$label", "$value") and body.keys() == {"$label", "$value"}:
-            return self._envelope(body["$label"], self.value(body["$value"]))
         if marker in ("$type", "$value") and body.keys() == {"$type", "$value"}:
             return self._leaf(body["$type"], body["$value"])
         if marker in ("$codec", "$value") and body.keys() == {"$codec", "$value"}:
@@ -258,10 +273,3 @@ class _Unpacking:
             return _LEAF_ADAPTERS[str(name)].validate_python(value)
         except (KeyError, ValueError):
             raise WireError("a payload has a value that is not of its type") from None
-
-    def _envelope(self, mark: Any, value: Any) -> Labelled[Any]:
-        try:
-            level, categories = mark
-            return ENVELOPES[Level[str(level).upper()]](value, *map(str, categories))
-        except (ValueError, TypeError, KeyError, UsageError):
-            raise WireError("a payload has an unknown label") from None

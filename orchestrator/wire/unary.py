@@ -12,7 +12,7 @@ from orchestrator.core.errors import EndpointUnavailable, WireError
 from orchestrator.core.report import NodeReport
 from orchestrator.wire.connection import CLIENT_OPTIONS, CONNECT_SECONDS, Connection
 from orchestrator.wire.frames import SESSION
-from orchestrator.wire.guard import MAX_CALL_BYTES, let_out
+from orchestrator.wire.guard import MAX_CALL_BYTES, Scanner, let_out
 from orchestrator.wire.messages import decode_payload, decode_report, decode_timings, encode_call
 from orchestrator.wire.payloads import unpack
 from orchestrator.wire.session import MessageStream
@@ -47,6 +47,7 @@ class UnaryChannel:
         credentials: TLS; None is plaintext.
         identity: The name its certificate must bear, if not the host of the address.
         max_bytes: The most that one call may carry.
+        scanner: Looks at what goes to a public place; see `let_out`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class UnaryChannel:
         credentials: grpc.ChannelCredentials | None = None,
         identity: str = "",
         max_bytes: int = MAX_CALL_BYTES,
+        scanner: Scanner | None = None,
     ) -> None:
         self._address = address
         self._clearance = clearance
@@ -64,11 +66,13 @@ class UnaryChannel:
             options.append(("grpc.ssl_target_name_override", identity))
         self._connection = Connection(address, credentials, options)
         self._max_bytes = max_bytes
+        self._scanner = scanner
         self._stub: NodeAsyncStub | None = None
 
     async def send(self, call: Call) -> Reply:
         """Send a call and return the answer; see `Channel.send`."""
-        request = encode_call(call, let_out(call, self._clearance, self._max_bytes))
+        packed = let_out(call, self._clearance, self._max_bytes, self._scanner)
+        request = encode_call(call, packed)
         stub = await self._connected(min(CONNECT_SECONDS, call.deadline.left()))
         if call.stream:
             timings: list[Timings] = []

@@ -169,3 +169,32 @@ def test_the_defaults_are_the_settings_names() -> None:
         *(name for name in DEFAULT_FILTERS if name != "privacy"),
     ]
     assert tuple(scorer.name for scorer in chain.scorers) == DEFAULT_SCORERS
+
+
+class Breaks(Filter, Scorer):
+    """A rule that fails, with what it saw in its words."""
+
+    name = "ours"
+
+    def refuse(self, call: CallFacts, endpoint: EndpointFacts) -> str | None:
+        raise ValueError("geheim")
+
+    def cost(self, call: CallFacts, endpoint: EndpointFacts) -> float:
+        raise KeyError("geheim")
+
+
+@pytest.mark.parametrize(
+    ("chain", "said"),
+    [
+        (Chain([Breaks()], []), "the filter ours failed with ValueError"),
+        (Chain([], [Breaks()]), "the scorer ours failed with KeyError"),
+    ],
+)
+def test_a_rule_that_fails_lets_nothing_pass_and_is_named(chain: Chain, said: str) -> None:
+    call = CallFacts("embed", "v1", Label(), Placement("edge"), 0, 1e3)
+    places = [EndpointFacts(tier, tier, Clearance()) for tier in ("edge", "cloud")]
+    decision = chain.decide(call, places)
+    assert decision.candidates == ()
+    assert decision.refused_by_privacy
+    assert said in decision.explain()
+    assert "geheim" not in decision.explain()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.proofs import memory, simulation
+from benchmarks.proofs import labels, memory, simulation
 from benchmarks.proofs.suites import passed, run_tests
 
 
@@ -12,6 +12,7 @@ from benchmarks.proofs.suites import passed, run_tests
     ("path", "variable"),
     [
         (simulation.TESTS, "ISTHMUS_SIMULATION_SEEDS"),
+        (labels.TESTS, "ISTHMUS_LABEL_STEPS"),
         (memory.TESTS, "ISTHMUS_SHARED_MEMORY_KILLS"),
     ],
 )

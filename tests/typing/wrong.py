@@ -62,6 +62,30 @@ def script() -> None:
         pass
 
 
+def labels() -> None:
+    text, hidden = Sensitive("x"), Secret("x")
+    bare.call(text)  # E: labelled for plain, with its result
+    bare.local(text)  # E: labelled for plain, here
+    list(bare.map([text]))  # E: labelled items for plain ones
+    bare(length(text))  # E: the answer of a service is labelled, too
+    redact.call(hidden)  # E: above the declared level, with its result
+    redact(length(text))  # E: of any level, and of another content
+    mixed: list[Sensitive[str]] = [Internal("x"), hidden]  # E: one item is above the level
+    numbers: Sensitive[int] = text  # E: other content under the same label
+    shown: str = text.value + 1  # E: .value is the content, and a str adds no number
+    told: int = text.reveal("test")  # E: .reveal gives the content
+    text.reveal(reason=3)  # E: a reason is a text
+    text.with_value(1).value.upper()  # E: the content has changed its type
+    relabelled: Internal[int] = text.with_value(1)  # E: another content keeps the level
+    text[0]  # E: an envelope has no parts
+    for letter in text:  # E: an envelope has no parts
+        print(letter)
+    f = text < "y"  # E: envelopes have no order
+    text.level = hidden.level  # E: a level is not changed
+    Sensitive("x", 3)  # E: categories are names
+    any_label: Labelled[int] = hidden  # E: any label, but another content
+
+
 async def main() -> None:
     await bare("a")  # E: a blocking service is not awaited
     await embed(Sensitive(["a"]))  # E: labelled for plain

@@ -38,6 +38,7 @@ class FakeCaller:
         self.clock: Clock = self.time
         self.random = random.Random(7)
         self.audit: Audit = LoggedAudit()
+        self.reveal_allowed = True
         self.answer: Callable[[Call], Any] = lambda call: next(iter(call.arguments.values()), None)
         self.calls: list[Call] = []
         self.prepared: list[str] = []

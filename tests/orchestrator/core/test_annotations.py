@@ -173,8 +173,16 @@ def test_labels_in_fields_and_unions_are_found(annotation: Any) -> None:
 
 def test_a_parameter_for_any_label_declares_no_level() -> None:
     assert read(Labelled[int], "f: x") == Reading(
-        "Labelled[int]", Labelled[int], "envelope", labelled=True, sealed=True, level=Level.PUBLIC
+        "Labelled[int]",
+        Labelled[int],
+        "envelope",
+        labelled=True,
+        sealed=True,
+        level=Level.PUBLIC,
+        highest=Level.SECRET,
     )
+    assert read(tuple[Labelled[int], list[Internal[str]]], "f: x").highest == Level.SECRET
+    assert read(tuple[int, list[Internal[str]]], "f: x").highest == Level.INTERNAL
 
 
 @pytest.mark.parametrize(

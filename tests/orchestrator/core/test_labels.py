@@ -1,17 +1,28 @@
+import collections
 import copy
 import dataclasses
+import io
 import json
 import logging
+import marshal
+import multiprocessing.reduction
 import pickle
 import pprint
+import re
+import reprlib
+import sys
+import traceback
+import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PrivateAttr, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from orchestrator import Orchestrator
@@ -31,12 +42,16 @@ from orchestrator.core.labels import (
     label_of,
     raised_to,
 )
+from orchestrator.core.running import Running, label_floor, process_on, running_as
 from orchestrator.decorators import cloud_service, edge_service
 from orchestrator.testing import as_node
 from orchestrator.wire.payloads import pack, unpack
 from policies.facts import PUBLIC, Clearance, Label, Level
 
+T = TypeVar("T")
+
 CANARY = "geheim-4111"
+REFUSALS = (TypeError, AttributeError, ValueError, PydanticSerializationError)
 KINDS: list[type[Labelled[Any]]] = [Internal, Sensitive, Secret, Labelled]
 
 
@@ -203,6 +218,104 @@ Envelopes.TestCase.settings = settings(max_examples=60, stateful_step_count=25, 
 TestNothingDerivedFromAnEnvelopeHasALowerLabel = Envelopes.TestCase
 
 
+def rewritten(envelope: Labelled[Any]) -> str:
+    """Return what pytest says of a comparison that fails."""
+    with pytest.raises(AssertionError) as failed:
+        assert [envelope, Letter(envelope)] == [CANARY[::-1]]
+    return str(failed.value)
+
+
+class Node(BaseModel, Generic[T]):
+    part: T
+    rest: "Node[T] | None" = None
+    _private: Any = PrivateAttr(default=None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Base:
+    part: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Derived(Base):
+    made: Any = dataclasses.field(init=False, default=None)
+    given: dataclasses.InitVar[int] = 0
+
+    def __post_init__(self, given: int) -> None:
+        object.__setattr__(self, "made", [self.part, given])
+
+
+class Pair(NamedTuple):
+    one: Any
+    other: Any = None
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda e: [[e]],
+        lambda e: {"a": {"b": e}},
+        lambda e: {e: 1},
+        lambda e: {(1, e): 1},
+        lambda e: {e},
+        lambda e: frozenset({e}),
+        lambda e: (1, (e,)),
+        lambda e: Pair(1, [e]),
+        lambda e: Letter(e),
+        lambda e: Base(Derived(e)),
+        lambda e: Derived(e, 3),
+        lambda e: Node[Any](part=1, rest=Node[Any](part=[e])),
+        lambda e: Internal({"a": e}),
+        lambda e: collections.OrderedDict(a=e),
+        lambda e: types.MappingProxyType({"a": e}),
+    ],
+)
+def test_labels_are_found_and_raised_wherever_a_value_stands(build: Callable[[Any], Any]) -> None:
+    label, more = Label(Level.SENSITIVE, frozenset({"pii"})), Label(Level.SECRET)
+    value = build(Sensitive(CANARY, "pii"))
+    assert label_of(value) == label
+    raised = raised_to(value, more)
+    assert label_of(raised) == label.join(more)
+    assert CANARY not in repr(raised)
+    assert label_of(value) == label  # the old one is as it was
+
+
+def test_a_class_among_values_is_no_value() -> None:
+    assert label_of([Letter, Derived, Node]) == PUBLIC
+    assert raised_to(Letter, Label(Level.SECRET)) is Letter
+
+
+@pytest.mark.parametrize("reveal", ["audited", "forbidden"])
+def test_reveal_may_be_forbidden_by_the_settings_of_whatever_is_open(reveal: str) -> None:
+    envelope = Sensitive(CANARY)
+    with Orchestrator({"privacy": {"reveal": reveal}}, app=[look_up]):
+        if reveal == "audited":
+            assert envelope.reveal("a test") == CANARY
+        else:
+            with pytest.raises(PrivacyRefused, match="settings of the open orchestrator forbid"):
+                envelope.reveal("a test")
+        found = look_up(1)  # bodies go on
+        assert found.label == Label(Level.SENSITIVE)
+    assert envelope.reveal("a test") == CANARY
+
+
+def test_the_setting_of_a_node_rules_in_its_process_and_in_its_bodies() -> None:
+    strict: Any = types.SimpleNamespace(
+        name="edge-7", tier="edge", clearance=Clearance(Level.SECRET), reveal_allowed=False
+    )
+    for inside in (process_on(strict), running_as(Running(strict))):
+        with inside, pytest.raises(PrivacyRefused, match="settings of node edge-7 forbid"):
+            Sensitive(CANARY).reveal("a test")
+    with running_as(Running(strict)):
+        assert Sensitive(CANARY).value == CANARY
+
+
+def test_reveal_in_a_body_raises_its_floor_too() -> None:
+    with as_node("edge"):
+        Sensitive(CANARY).reveal("a test")
+        assert label_floor() == Label(Level.SENSITIVE)
+
+
 class Hiding:
     def __init__(self, inside: object) -> None:
         self.inside = inside
@@ -230,6 +343,12 @@ def test_an_object_that_would_hide_an_envelope_cannot_travel() -> None:
         lambda e: pprint.pformat({"a": e}),
         lambda e: str(ValueError(e)),
         lambda e: json.dumps({"a": e}, default=str),
+        lambda e: repr(np.array([e], dtype=object)),
+        lambda e: repr(logging.makeLogRecord({"msg": "%s", "args": (e,)}).getMessage()),
+        lambda e: "".join(traceback.format_exception(ExceptionGroup("all", [ValueError(e)]))),
+        lambda e: rewritten(e),
+        lambda e: str(dataclasses.asdict(Letter(e))),
+        lambda e: reprlib.repr([e]),
     ],
 )
 def test_an_envelope_shows_a_mask_wherever_it_is_printed(
@@ -263,10 +382,29 @@ def test_an_envelope_shows_a_mask_wherever_it_is_printed(
         lambda e: Ticket(text=e).model_dump_json(),
         lambda e: Loose(text=e).model_dump_json(),
         lambda e: TypeAdapter(list[Sensitive[str]]).dump_json([e]),
+        lambda e: json.dumps({e: 1}),
+        lambda e: json.dumps(dataclasses.asdict(Letter(e))),
+        lambda e: marshal.dumps(e),
+        lambda e: yaml.dump(e),
+        lambda e: "".join([e]),
+        lambda e: "%d" % e,  # noqa: UP031
+        lambda e: e < CANARY,
+        lambda e: sorted([e, e]),
+        lambda e: max(e, CANARY),
+        lambda e: e.encode(),
+        lambda e: {**e},
+        lambda e: next(e),
+        lambda e: np.array([e]).astype(str).tobytes() and np.array([e]).tobytes() and hash([e]),
+        lambda e: np.save(io.BytesIO(), np.array([e], dtype=object)),
+        lambda e: re.sub("g", "", e),
+        lambda e: memoryview(e),
+        lambda e: dataclasses.replace(e),
+        lambda e: multiprocessing.reduction.ForkingPickler.dumps(e),
+        lambda e: (lambda **all: all)(**e),
     ],
 )
 def test_an_envelope_cannot_be_read_serialised_or_pickled(read: Callable[[Any], Any]) -> None:
-    with pytest.raises((TypeError, PydanticSerializationError)) as refused:
+    with pytest.raises(REFUSALS) as refused:
         read(Sensitive(CANARY))
     assert CANARY not in str(refused.value)
 
@@ -283,6 +421,11 @@ def test_envelopes_tell_nothing_by_being_compared() -> None:
     assert other not in known
     assert CANARY not in known
     assert len({one, other, one}) == 2
+    # Identity alone: nothing of the content is asked, so neither answer nor time depends on it.
+    assert type(one).__eq__ is object.__eq__
+    assert type(one).__hash__ is object.__hash__
+    assert bool(Sensitive("")) is bool(Sensitive(CANARY)) is True
+    assert sys.getsizeof(Sensitive("")) == sys.getsizeof(Sensitive(CANARY))
 
 
 def test_a_dataclass_taken_apart_keeps_its_envelopes() -> None:
@@ -439,3 +582,18 @@ def test_a_labelled_list_may_be_empty(embedded: Orchestrator) -> None:
 def test_what_holds_no_label_is_public_itself_so_that_it_is_known_at_once() -> None:
     assert label_of({"a": [1, (2, {"b": None})]}) is PUBLIC
     assert label_of({"a": [1, (2, {"b": Sensitive(3)})]}) == Label(Level.SENSITIVE)
+
+
+@pytest.mark.parametrize("given", [[CANARY], Sensitive([CANARY])])
+def test_the_error_of_content_that_does_not_fit_holds_it_nowhere(given: Any) -> None:
+    takes: Any = edge_service(numbered)
+    with pytest.raises(InvalidInput) as refused:
+        takes.spec.schema.bind((given,), {})
+    error: BaseException | None = refused.value
+    while error is not None:
+        assert CANARY not in f"{error} {error!r} {vars(error)}"
+        error = error.__cause__ or error.__context__
+
+
+def numbered(text: Sensitive[int]) -> Sensitive[int]:
+    return text

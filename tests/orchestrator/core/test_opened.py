@@ -9,6 +9,7 @@ class Open:
 
     def __init__(self) -> None:
         self.audit: Audit = LoggedAudit()
+        self.reveal_allowed = True
 
 
 def test_the_caller_of_the_context_wins_over_the_outermost_open_one() -> None:

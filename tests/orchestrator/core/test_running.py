@@ -32,6 +32,7 @@ class Here:
         self.tier: Tier = tier
         self.clearance = Clearance(level)
         self.audit: Audit = LoggedAudit()
+        self.reveal_allowed = True
 
     async def run_model(self, model: Model, inputs: Any) -> Any:
         return inputs
@@ -91,12 +92,41 @@ def test_a_body_in_a_daemon_has_its_own_floor_not_that_of_the_process() -> None:
         assert label_floor() == SENSITIVE
 
 
-def test_a_process_opens_no_more_than_its_node_is_cleared_for() -> None:
+def test_a_thread_that_lost_its_context_opens_nothing_for_nobody_would_know_of_it() -> None:
     envelope = Sensitive("geheim")
-    with process_on(Here()):
-        assert in_a_bare_thread(lambda: envelope.value) == "geheim"
-    with process_on(Here(Level.INTERNAL)), pytest.raises(PrivacyRefused, match="above clearance"):
-        _ = envelope.value
+
+    def refused() -> str:
+        with pytest.raises(PrivacyRefused, match=r"lost the body.*start the thread with asyncio"):
+            _ = envelope.value
+        return "refused"
+
+    with process_on(Here()), running_as(here := Running(Here())):
+        assert in_a_bare_thread(refused) == "refused"
+        assert (envelope.value, here.opened) == ("geheim", SENSITIVE)
+
+
+def test_labels_opened_by_many_threads_of_a_body_are_all_in_its_floor() -> None:
+    for _ in range(20):
+        here, start = Running(Here()), threading.Barrier(8)
+
+        def open_one(number: int, here: Running = here, start: threading.Barrier = start) -> None:
+            start.wait()
+            here.note_opened(Label(Level.INTERNAL, frozenset({str(number)})))
+
+        threads = [threading.Thread(target=open_one, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert here.raised_floor == Label(Level.INTERNAL, frozenset("01234567"))
+
+
+def test_a_declassifier_is_trusted_up_to_its_level() -> None:
+    here = Running(Here(), trusted=Level.SENSITIVE)
+    here.note_opened(SENSITIVE)
+    assert here.raised_floor == PUBLIC
+    here.note_opened(Label(Level.SECRET))
+    assert here.raised_floor == Label(Level.SECRET)
 
 
 def test_two_nodes_in_one_process_leave_in_any_order() -> None:

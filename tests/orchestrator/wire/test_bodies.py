@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Deadline
-from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.errors import InvalidInput, PrivacyRefused, WireError
 from orchestrator.testing import ManualClock
 from orchestrator.wire.bodies import (
     call_id_in,
@@ -226,7 +226,7 @@ def refused(body: bytes) -> bool:
     """Say whether a call is refused, and only as a call may be."""
     try:
         received(body)
-    except (WireError, InvalidInput):
+    except (WireError, InvalidInput, PrivacyRefused):
         return True
     return False
 
@@ -359,7 +359,7 @@ def test_a_call_without_label_or_service_or_with_an_unknown_level_is_refused() -
         (pb.CallHead(service="echo"), InvalidInput),
         (pb.CallHead(service="echo", label=pb.Label()), InvalidInput),
         (pb.CallHead(label=public), WireError),
-        (pb.CallHead(service="echo", label=pb.Label(level=9)), WireError),  # type: ignore[arg-type]
+        (pb.CallHead(service="echo", label=pb.Label(level=9)), PrivacyRefused),  # type: ignore[arg-type]
     ):
         for _ in range(2):  # a refusal is not remembered as a head
             with pytest.raises(kind):

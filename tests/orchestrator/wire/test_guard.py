@@ -99,3 +99,62 @@ def test_what_is_private_is_refused_before_its_size_is_told(call_of: MakeCall) -
     call = call_of(label=Label(Level.SECRET), x=b"x" * 5000)
     with pytest.raises(PrivacyRefused):
         let_out(call, Clearance(), max_bytes=1000)
+
+
+class Finds:
+    """A scanner that notes what it was shown, and finds or fails as it is told."""
+
+    def __init__(self, found: str | Exception | None) -> None:
+        self.found = found
+        self.seen: list[bytes] = []
+
+    def find(self, data: bytes | memoryview) -> str | None:
+        self.seen.append(bytes(data))
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+LOW = Clearance(Level.PUBLIC)
+
+
+def test_a_scanner_sees_all_bytes_on_their_way_to_a_public_place(plain_call: Call) -> None:
+    scanner = Finds(None)
+    arguments = {"text": "geheim", "raw": b"bytes", "array": np.arange(3, dtype=np.uint8)}
+    let_out(replace(plain_call, arguments=arguments), LOW, scanner=scanner)
+    assert b"geheim" in scanner.seen[0]
+    assert scanner.seen[1:] == [b"bytes", b"\0\1\2"]
+
+
+def test_what_a_scanner_finds_is_refused_by_its_name(plain_call: Call) -> None:
+    with pytest.raises(PrivacyRefused, match="scanner of calls to public places found a badge"):
+        let_out(plain_call, LOW, scanner=Finds("a badge"))
+
+
+def test_a_scanner_that_fails_lets_nothing_pass_and_its_words_are_not_repeated(
+    plain_call: Call,
+) -> None:
+    with pytest.raises(PrivacyRefused, match=r"it failed \(ValueError\)") as refused:
+        let_out(plain_call, LOW, scanner=Finds(ValueError("geheim")))
+    assert "geheim" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_no_scanner_is_asked_where_internal_data_may_go(plain_call: Call) -> None:
+    scanner = Finds("a badge")
+    let_out(plain_call, Clearance(Level.INTERNAL), scanner=scanner)
+    assert scanner.seen == []
+
+
+@pytest.mark.parametrize(
+    "unknown", [None, "secret", 3, type("Odd", (), {"covers": lambda *_: 1})()]
+)
+def test_a_clearance_that_cannot_be_read_lets_nothing_pass(plain_call: Call, unknown: Any) -> None:
+    with pytest.raises(PrivacyRefused):
+        let_out(plain_call, unknown)
+
+
+@pytest.mark.parametrize("unknown", [None, "public", 3])
+def test_a_label_that_cannot_be_read_lets_nothing_pass(plain_call: Call, unknown: Any) -> None:
+    with pytest.raises(PrivacyRefused, match="cannot be read"):
+        let_out(replace(plain_call, label=unknown), ANYTHING)

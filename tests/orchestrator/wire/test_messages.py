@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.call import Call, Timings
 from orchestrator.core.deadline import Deadline
-from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.errors import InvalidInput, PrivacyRefused, WireError
 from orchestrator.core.report import ModelReport, NodeReport, ServiceReport
 from orchestrator.testing import ManualClock
 from orchestrator.wire.messages import (
@@ -102,8 +102,8 @@ def test_a_call_without_a_label_is_refused_with_the_cure() -> None:
 
 
 @pytest.mark.parametrize("number", [5, 99, -1, -5])
-def test_an_unknown_level_is_a_wire_error(number: int) -> None:
-    with pytest.raises(WireError):
+def test_an_unknown_level_is_refused_for_privacy(number: int) -> None:
+    with pytest.raises(PrivacyRefused, match="a label has an unknown level"):
         received(request(label=pb.Label(level=number)))  # type: ignore[arg-type]
 
 

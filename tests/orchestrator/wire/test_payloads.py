@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from orchestrator.core import codecs
 from orchestrator.core.codecs import register_codec
-from orchestrator.core.errors import InvalidInput, WireError
+from orchestrator.core.errors import InvalidInput, PrivacyRefused, WireError
 from orchestrator.core.labels import Internal, Labelled, Secret, Sensitive
 from orchestrator.decorators import edge_service
 from orchestrator.wire.bodies import decode_value, encode_value
@@ -425,12 +425,6 @@ MALFORMED = [
     '{"$value": 1}',
     '{"$label": ["secret", []]}',
     '{"$label": ["secret", []], "$value": 1, "x": 1}',
-    '{"$label": ["public", []], "$value": 1}',
-    '{"$label": ["top", []], "$value": 1}',
-    '{"$label": ["secret"], "$value": 1}',
-    '{"$label": ["secret", 5], "$value": 1}',
-    '{"$label": 3, "$value": 1}',
-    '{"$label": null, "$value": 1}',
     '{"$codec": "nobody", "$value": 1}',
     '{"$codec": ["x"], "$value": 1}',
     '{"a": [{"b": {"$tensor": 9}}]}',
@@ -450,12 +444,34 @@ def test_an_attachment_of_no_kind_is_a_wire_error() -> None:
         decode_payload(pb.Payload(json="1", attachments=[pb.Attachment()]))
 
 
-def test_a_label_inside_a_label_is_a_wire_error() -> None:
+UNKNOWN = [
+    '{"$label": ["public", []], "$value": 1}',
+    '{"$label": ["top", []], "$value": 1}',
+    '{"$label": ["secret"], "$value": 1}',
+    '{"$label": ["secret", 5], "$value": 1}',
+    '{"$label": 3, "$value": 1}',
+    '{"$label": null, "$value": 1}',
+]
+
+
+@pytest.mark.parametrize("text", UNKNOWN, ids=lambda text: text[:40])
+def test_a_value_with_an_unknown_label_is_refused_for_privacy(text: str) -> None:
+    with pytest.raises(PrivacyRefused, match="a value has an unknown label"):
+        unpack(Packed(text.encode()))
+
+
+def test_a_value_with_two_labels_is_refused_for_privacy() -> None:
     inner = '{"$label": ["secret", []], "$value": 1}'
-    with pytest.raises(WireError):
-        unpack(
-            decode_payload(pb.Payload(json=f'{{"$label": ["internal", []], "$value": {inner}}}'))
-        )
+    with pytest.raises(PrivacyRefused, match="a value has two labels"):
+        unpack(Packed(f'{{"$label": ["internal", []], "$value": {inner}}}'.encode()))
+
+
+def test_a_labelled_key_is_refused_rather_than_masked() -> None:
+    for key in (Sensitive("geheim"), (1, Sensitive("geheim"))):
+        with pytest.raises(InvalidInput, match="a labelled key cannot travel") as refused:
+            pack({key: 1})
+        assert "geheim" not in str(refused.value)
+    assert pack(Sensitive({"geheim": 1})).label == Label(Level.SENSITIVE)  # this is the cure
 
 
 marked = st.dictionaries(

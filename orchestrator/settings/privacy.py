@@ -1,0 +1,26 @@
+"""What the caller's settings say of labelled values, and of what may not leave at all."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from orchestrator.settings.values import Section
+
+Reveal = Literal["audited", "forbidden"]
+"""Whether `.reveal` may open a labelled value outside of where `.value` does."""
+
+
+def _is_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern.encode())
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return pattern
+
+
+class PrivacySettings(Section):
+    """How labelled values are guarded."""
+
+    reveal: Reveal = "audited"
+    scan: dict[str, Annotated[str, AfterValidator(_is_pattern)]] = Field(default_factory=dict)
