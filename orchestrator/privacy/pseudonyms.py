@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from orchestrator.privacy.recognisers import DEFAULT, Recogniser, Span
+from orchestrator.privacy.catalog import default_recognisers
+from orchestrator.privacy.recognisers import Recogniser, Span
 from orchestrator.privacy.restoring import Place, Restored, Restorer, places, restore
 from orchestrator.privacy.tokens import LITERAL, kind_written, next_token, strangers, widened
 from orchestrator.privacy.vault import CAPACITY, Vault
@@ -23,19 +24,20 @@ class PseudonymSession:
     Safe in threads and tasks.
 
     Args:
-        recognisers: What finds private values; where two overlap the earlier's kind counts.
+        recognisers: What finds private values, by default all that need no extra; where two
+            overlap the earlier's kind counts.
         key: The session's secret key, of 32 bytes; by default a new one.
         capacity: The most values it keeps.
     """
 
     def __init__(
         self,
-        recognisers: Sequence[Recogniser] = DEFAULT,
+        recognisers: Sequence[Recogniser] | None = None,
         *,
         key: bytes | None = None,
         capacity: int = CAPACITY,
     ) -> None:
-        self._recognisers = tuple(recognisers)
+        self._recognisers = default_recognisers() if recognisers is None else recognisers
         self._vault = Vault(key, capacity)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
