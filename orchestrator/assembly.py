@@ -17,6 +17,9 @@ from orchestrator.core.errors import SettingsError
 from orchestrator.core.spec import Declaration
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.interceptors import Interceptor, Next, wrap
+from orchestrator.dispatch.pseudonymising import Pseudonymising
+from orchestrator.privacy.catalog import recognisers_named
+from orchestrator.privacy.recognisers import Recogniser
 from orchestrator.resilience.retry import RetryBudget
 from orchestrator.routing.checks import check_clearances
 from orchestrator.routing.connect import attachable, connect, listen_tls
@@ -101,7 +104,8 @@ async def assemble(
         check_clearances(declarations, directory.endpoints)
         router = Router(directory, chain, _missing(settings, nodes))
         dispatcher = Dispatcher(router, RetryBudget(clock=clock), source, clock)
-        way = wrap(dispatcher.invoke, interceptors)
+        pseudonymising = Pseudonymising(dispatcher.invoke, directory, _recognisers(settings))
+        way = wrap(pseudonymising, interceptors)
         yield Assembled(way, directory, nodes)
 
 
@@ -150,6 +154,15 @@ def _embedded_endpoint(node: Node, settings: Settings, clock: Clock) -> Endpoint
         name=node.name, tier=node.tier, address="this process", clearance=node.clearance
     )
     return Endpoint(options, channel, clock)
+
+
+def _recognisers(settings: Settings) -> Sequence[Recogniser]:
+    chosen = settings.privacy
+    named = {"names": chosen.recognisers} if chosen.recognisers else {}
+    try:
+        return recognisers_named(**named, patterns=chosen.patterns, words=chosen.words)
+    except ValueError as error:
+        raise SettingsError(f"privacy: {error}") from error
 
 
 def _chain(settings: Settings) -> Chain:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from orchestrator.settings.nodes import ListenSettings, NodeEntry, check_attached
+from orchestrator.settings.privacy import PrivacySettings
 from orchestrator.settings.values import Section, SharedMemoryMib
 from orchestrator.sources import load
 from policies.catalog import DEFAULT_FILTERS, DEFAULT_SCORERS
@@ -35,6 +36,7 @@ class Settings(Section):
     models: ModelSettings = ModelSettings()
     max_call_mib: int = Field(default=80, ge=1, le=1024)
     shared_memory_mib: SharedMemoryMib = 128
+    privacy: PrivacySettings = PrivacySettings()
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":

@@ -13,7 +13,7 @@ from orchestrator.core.labels import Internal, Secret, Sensitive
 from orchestrator.core.running import UNKNOWN, Running, process_on, running, running_as
 from orchestrator.decorators import cloud_service, edge_service
 from orchestrator.testing import as_node
-from policies.facts import PUBLIC, Label, Level, Placement
+from policies.facts import PUBLIC, Label, Level, Placement, Privacy
 
 if TYPE_CHECKING:
     from tests.orchestrator.core.conftest import FakeCaller
@@ -172,3 +172,17 @@ def test_deadlines_of_calls_follow_the_callers_clock(caller: "FakeCaller") -> No
     double.options(deadline="100ms")(1)
     caller.time.turn(0.1)
     assert caller.calls[0].deadline.left() == pytest.approx(0.0)
+
+
+def test_a_call_says_what_of_its_label_the_body_brought(caller: "FakeCaller") -> None:
+    with running_as(body(FLOOR)):
+        seal(Internal("x", "phi"))
+    seal(Internal("x", "phi"))
+    assert [call.floor for call in caller.calls] == [FLOOR, PUBLIC]
+
+
+def test_a_call_carries_what_its_service_says_of_privacy(caller: "FakeCaller") -> None:
+    kinds: tuple[Privacy, ...] = ("refuse", "local", "pseudonymise")
+    for privacy in kinds:
+        cloud_service(seal.local, privacy=privacy, name=privacy)(Sensitive("x"))
+    assert [call.privacy for call in caller.calls] == ["refuse", "local", "pseudonymise"]
