@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from orchestrator.core import catalogue
+from orchestrator.core.call import Privacy
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Duration, parse_duration
 from orchestrator.core.errors import DefinitionError
@@ -29,7 +30,7 @@ from orchestrator.core.spec import (
     ServiceSpec,
     read_signature,
 )
-from policies.facts import Privacy, Tier
+from policies.facts import Tier
 
 P = ParamSpec("P")
 O = ParamSpec("O")  # noqa: E741 - the options

@@ -13,9 +13,6 @@ Tier = Literal["edge", "cloud"]
 Spread = Literal["home", "overflow", "fallback"]
 """How far a service may leave its home tier; see `Placement`."""
 
-Privacy = Literal["refuse", "local", "pseudonymise"]
-"""What becomes of a call of a cloud service whose label no cloud node is cleared for."""
-
 
 class Level(IntEnum):
     """How private data is, from the least to the most."""

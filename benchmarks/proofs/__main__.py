@@ -20,7 +20,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks.proofs import abuse, cancellation, cases, fuzzing, memory, report, simulation, soak
+from benchmarks.proofs import (
+    abuse,
+    cancellation,
+    cases,
+    fuzzing,
+    memory,
+    pseudonyms,
+    report,
+    simulation,
+    soak,
+)
 from benchmarks.proofs.checksums import add_checksum_model
 from benchmarks.proofs.report import Outcome, machine, markdown
 
@@ -48,6 +58,10 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
             lambda told: asyncio.to_thread(fuzzing.prove, options.fuzz_seconds, told),
         ),
         "memory": (4, lambda told: memory.prove(options.kills, told)),
+        "pseudonyms": (
+            2 * options.texts,
+            lambda told: pseudonyms.prove(options.texts, options.seed, told),
+        ),
         "soak": (
             options.calls,
             lambda told: soak.prove(store, options.calls, options.in_flight, options.seed, told),
@@ -113,6 +127,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=simulation.FULL_SEEDS)
     parser.add_argument("--kills", type=int, default=memory.FULL_KILLS, help="of each side")
     parser.add_argument("--fuzz-seconds", type=int, default=fuzzing.FULL_SECONDS)
+    parser.add_argument("--texts", type=int, default=pseudonyms.FULL_TEXTS, help="to pseudonymise")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the results go")
     options = parser.parse_args()

@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from orchestrator.core.deadline import Deadline
-from policies.facts import PUBLIC, Decision, Label, Placement, Privacy, Tier
+from policies.facts import PUBLIC, Decision, Label, Placement, Tier
 from policies.record import record
 
 R_co = TypeVar("R_co", covariant=True)
+
+Privacy = Literal["refuse", "local", "pseudonymise"]
+"""What becomes of a call of a cloud service whose label no cloud node is cleared for."""
 
 
 @record

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, get_args
 
+from orchestrator.core.call import Privacy
 from orchestrator.core.deadline import Duration
 from orchestrator.core.errors import DefinitionError
 from orchestrator.core.model import Model
 from orchestrator.core.spec import DEFAULT_DEADLINE
-from policies.facts import Placement, Privacy, Spread, Tier
+from policies.facts import Placement, Spread, Tier
 
 _WANTED: Mapping[str, tuple[type | UnionType, str]] = {
     "idempotent": (bool | None, "True or False"),

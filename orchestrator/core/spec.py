@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
 from orchestrator.core.annotations import read, resolved
+from orchestrator.core.call import Privacy
 from orchestrator.core.errors import DefinitionError
 from orchestrator.core.model import Model
 from orchestrator.core.schema import Schema
-from policies.facts import Placement, Privacy, Tier
+from policies.facts import Placement, Tier
 
 Kind = Literal["function", "coroutine", "stream", "async stream"]
 """How a body is run; the return annotation and the word `async` decide it."""

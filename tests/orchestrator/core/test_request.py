@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.core.call import Privacy
 from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import InvalidInput, PrivacyRefused
 from orchestrator.core.labels import Internal, Secret, Sensitive
 from orchestrator.core.running import UNKNOWN, Running, process_on, running, running_as
 from orchestrator.decorators import cloud_service, edge_service
 from orchestrator.testing import as_node
-from policies.facts import PUBLIC, Label, Level, Placement, Privacy
+from policies.facts import PUBLIC, Label, Level, Placement
 
 if TYPE_CHECKING:
     from tests.orchestrator.core.conftest import FakeCaller
