@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.core.call import Call, Chunks, Result
-from orchestrator.core.errors import CallError, PrivacyRefused
+from orchestrator.core.errors import CallError, DeadlineExceeded, PrivacyRefused
 from orchestrator.core.labels import Labelled
 from orchestrator.dispatch.interceptors import Next
 from orchestrator.privacy.envelopes import Answers, lowered
@@ -33,8 +33,8 @@ class Pseudonymising:
 
     A call that no cloud node is cleared for, of a service that says so, stays at the edge
     (`privacy="local"`), or goes on with pseudonyms (`privacy="pseudonymise"`), on every attempt
-    and wherever it goes; its answer is restored and raised to the label the call had. What the
-    settings clear counts, not who is there at the moment.
+    and wherever it goes; its answer is restored and raised to the label the call had. What
+    nodes are cleared for counts, not which of them are there at the moment.
 
     Args:
         rest: The rest of the way.
@@ -65,16 +65,23 @@ class Pseudonymising:
 
     def _may_pass(self, call: Call) -> bool:
         """Say whether a cloud node is cleared for the call, or it never goes there."""
-        nodes = [endpoint.options for endpoint in self._directory.endpoints]
         return not call.placement.allows("cloud") or any(
-            node.tier == "cloud" and node.clearance.covers(call.label) for node in nodes
+            endpoint.options.tier == "cloud" and endpoint.clearance.covers(call.label)
+            for endpoint in self._directory.endpoints
         )
 
     async def _with_pseudonyms(self, call: Call) -> Result[Any]:
         session = PseudonymSession(self._recognisers, key=self._new_key())
         try:
             # In a thread: to look through a long text takes a while, and others wait here.
-            arguments = await asyncio.to_thread(_lowered, call, session)
+            async with asyncio.timeout(max(call.deadline.left(), 0.0)):
+                arguments = await asyncio.to_thread(_lowered, call, session)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{call.service} had no time left after pseudonymising: give it more with "
+                "deadline= or .options(deadline=...)",
+                call_id=call.id,
+            ) from None
         except PrivacyRefused:
             if call.placement.allows("edge"):
                 return await self._rest(call)

@@ -1,5 +1,6 @@
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from orchestrator.core.call import Call, Chunks, Reply, Timings
 from orchestrator.core.errors import (
     CallError,
+    DeadlineExceeded,
     EndpointUnavailable,
     InvalidInput,
     PrivacyRefused,
@@ -123,6 +125,28 @@ async def test_clearances_count_and_not_who_is_there(
     fleet = make_fleet(cleared, other)
     with pytest.raises(CallError):
         await way(fleet)(ask())
+    assert fleet.sent == []
+
+
+async def test_a_node_that_asks_for_less_than_it_may_get_gets_pseudonyms(
+    make_fleet: MakeFleet, make_endpoint: MakeEndpoint, ask: Ask
+) -> None:
+    secret, internal = Clearance(Level.SECRET), Clearance(Level.INTERNAL)
+    fleet = make_fleet(
+        make_endpoint("cloud", "cloud", Internal("hi"), clearance=secret, claims=internal)
+    )
+    await way(fleet)(ask())
+    assert ADA not in sent(fleet)
+
+
+async def test_the_deadline_counts_while_values_are_looked_for(fleet: Any, ask: Ask) -> None:
+    class Slow:
+        def find(self, text: str) -> Iterator[Span]:
+            time.sleep(0.2)
+            yield from ()
+
+    with pytest.raises(DeadlineExceeded, match="no time left after pseudonymising"):
+        await way(fleet, [Slow()])(ask(seconds=0.05))
     assert fleet.sent == []
 
 
