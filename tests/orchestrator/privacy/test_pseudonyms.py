@@ -99,6 +99,17 @@ def test_restoring_undoes_pseudonymising_for_every_text(text: str) -> None:
     assert SESSION.restore(twice).text == sent + text
 
 
+def test_a_text_whose_tokens_would_be_misread_becomes_one_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.privacy.pseudonyms.places", lambda text, vault: [])
+    session = PseudonymSession()
+    sent = session.pseudonymise(LETTER)
+    assert re.fullmatch("LITERAL_.{8}", sent)
+    assert session.restore(sent).text == LETTER
+    assert session.counts == {"LITERAL": 1}
+
+
 def test_a_restore_that_is_broken_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def value(vault: Vault, found: Found) -> str:
         return vault._codes[found.code].values[0]  # whatever the spelling
