@@ -156,15 +156,6 @@ def _embedded_endpoint(node: Node, settings: Settings, clock: Clock) -> Endpoint
     return Endpoint(options, channel, clock)
 
 
-def _recognisers(settings: Settings) -> Sequence[Recogniser]:
-    chosen = settings.privacy
-    named = {"names": chosen.recognisers} if chosen.recognisers else {}
-    try:
-        return recognisers_named(**named, patterns=chosen.patterns, words=chosen.words)
-    except ValueError as error:
-        raise SettingsError(f"privacy: {error}") from error
-
-
 def _chain(settings: Settings) -> Chain:
     rules = settings.policies
     try:
@@ -180,3 +171,12 @@ def _missing(settings: Settings, nodes: list[Node]) -> dict[Tier, str]:
         named = {entry.tier for entry in settings.nodes}
         return {t: f"the settings name no {t} node" for t in tiers if t not in named}
     return {t: how_to_get(t) for t in tiers if t not in {node.tier for node in nodes}}
+
+
+def _recognisers(settings: Settings) -> Sequence[Recogniser]:
+    chosen = settings.privacy
+    named = {"names": chosen.recognisers} if chosen.recognisers else {}
+    try:
+        return recognisers_named(**named, patterns=chosen.patterns, words=chosen.words)
+    except ValueError as error:
+        raise SettingsError(f"privacy: {error}") from error
