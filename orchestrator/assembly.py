@@ -18,6 +18,9 @@ from orchestrator.core.errors import SettingsError
 from orchestrator.core.spec import Declaration
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.interceptors import Interceptor, Next, wrap
+from orchestrator.dispatch.pseudonymising import Pseudonymising
+from orchestrator.privacy.catalog import recognisers_named
+from orchestrator.privacy.recognisers import Recogniser
 from orchestrator.resilience.retry import RetryBudget
 from orchestrator.routing.checks import check_clearances
 from orchestrator.routing.connect import attachable, connect, listen_tls
@@ -109,7 +112,9 @@ async def assemble(
         check_clearances(declarations, directory.endpoints)
         router = Router(directory, chain, _missing(settings, nodes))
         dispatcher = Dispatcher(router, RetryBudget(clock=clock), source, clock, audit)
-        way = wrap(dispatcher.invoke, interceptors)
+        recognisers = _recognisers(settings)
+        pseudonymising = Pseudonymising(dispatcher.invoke, directory, recognisers, audit)
+        way = wrap(pseudonymising, interceptors)
         yield Assembled(way, directory, nodes, audit)
 
 
@@ -188,3 +193,12 @@ def _missing(settings: Settings, nodes: list[Node]) -> dict[Tier, str]:
         named = {entry.tier for entry in settings.nodes}
         return {t: f"the settings name no {t} node" for t in tiers if t not in named}
     return {t: how_to_get(t) for t in tiers if t not in {node.tier for node in nodes}}
+
+
+def _recognisers(settings: Settings) -> Sequence[Recogniser]:
+    chosen = settings.privacy
+    named = {"names": chosen.recognisers} if chosen.recognisers else {}
+    try:
+        return recognisers_named(**named, patterns=chosen.patterns, words=chosen.words)
+    except ValueError as error:
+        raise SettingsError(f"privacy: {error}") from error

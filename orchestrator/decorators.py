@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from orchestrator.core import catalogue
+from orchestrator.core.call import Privacy
 from orchestrator.core.context import Caller
 from orchestrator.core.deadline import Duration, parse_duration
 from orchestrator.core.errors import DefinitionError
@@ -100,6 +101,7 @@ def cloud_options(
     idempotent: bool | None = None,
     inline: bool = False,
     name: str = "",
+    privacy: Privacy = "refuse",
 ) -> Options:
     """Make a service whose home is the cloud.
 
@@ -112,6 +114,10 @@ def cloud_options(
             unknown may be tried elsewhere; by default only a model's own service is.
         inline: Whether a `def` body is so cheap that it may run on the node's event loop.
         name: Its name; by default the function's qualified name, or the model's name.
+        privacy: What becomes of a call whose label no cloud node is cleared for: "refuse" raises
+            PrivacyRefused; "local" keeps it at the edge; "pseudonymise" replaces the private
+            values of labelled text up to sensitive by tokens, sends it as internal data, and
+            restores the answer, all at the caller.
     """
     return Options(**locals())
 
@@ -146,6 +152,11 @@ def _told(options: Callable[O, Options], home: Tier, *args: O.args, **kwargs: O.
     try:
         return options(*args, **kwargs)
     except TypeError as error:
+        if home == "edge" and "privacy" in kwargs:
+            raise DefinitionError(
+                "privacy= says what becomes of labelled data on its way to the cloud, and an edge "
+                "service keeps it at the edge: leave it out, or use @cloud_service"
+            ) from None
         if home == "cloud" and kwargs.get("declassifies"):
             raise DefinitionError("a declassifier runs at the edge: use @edge_service") from None
         _, _, said = str(error).partition("() ")
@@ -164,7 +175,7 @@ def _declare(body: Any, home: Tier, told: Options, owner: type[Any] | None = Non
         raise DefinitionError(f"{body!r} cannot be a service: take a function, a class or a model")
     name = told.name or body.__qualname__
     kind, schema = read_signature(body, name, method=owner is not None)
-    _check_labels(name, schema, told.declassifies)
+    _check_labels(name, schema, told)
     where = f"{body.__code__.co_filename}:{body.__code__.co_firstlineno}"
     spec = _spec(name, body.__module__, where, kind, home, schema, told)
     return _entered(Declaration(spec, body, owner))
@@ -182,6 +193,7 @@ def _declare_model(model: Model, home: Tier, told: Options) -> Declaration:
     told = replace(
         told, models=(model,), idempotent=True if told.idempotent is None else told.idempotent
     )
+    _check_privacy(name, schema, told)
     spec = _spec(name, module, where, kind, home, schema, told)
     return _entered(Declaration(spec, model.__call__, model=model))
 
@@ -201,6 +213,7 @@ def _spec(
         idempotent=bool(told.idempotent),
         declassifies=told.declassifies,
         inline=told.inline,
+        privacy=told.privacy,
     )
 
 
@@ -216,14 +229,23 @@ def _entered(declaration: Declaration) -> Declaration:
     return declaration
 
 
-def _check_labels(name: str, schema: Schema, declassifies: bool) -> None:
-    if schema.takes_labels and not (declassifies or schema.result.sealed):
+def _check_labels(name: str, schema: Schema, told: Options) -> None:
+    if schema.takes_labels and not (told.declassifies or schema.result.sealed):
         raise DefinitionError(
             f"{name} takes labelled data and gives {schema.result.text}: label its result, or "
             "declare declassifies=True on an edge service if it removes what is private"
         )
-    if declassifies and not schema.takes_labels:
+    if told.declassifies and not schema.takes_labels:
         raise DefinitionError(f"{name} declassifies, but takes nothing labelled")
+    _check_privacy(name, schema, told)
+
+
+def _check_privacy(name: str, schema: Schema, told: Options) -> None:
+    if told.privacy != "refuse" and not schema.takes_labels:
+        raise DefinitionError(
+            f"{name} takes nothing labelled, so privacy={told.privacy!r} has nothing to protect: "
+            "label a parameter, such as Sensitive[str], or leave it out"
+        )
 
 
 def _needs_arguments(owner: type[Any]) -> bool:

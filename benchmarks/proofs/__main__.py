@@ -29,6 +29,7 @@ from benchmarks.proofs import (
     labels,
     memory,
     noninterference,
+    pseudonyms,
     recognition,
     report,
     simulation,
@@ -70,6 +71,10 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
             lambda told: noninterference.prove(options.pairs, options.seed, told),
         ),
         "memory": (4, lambda told: memory.prove(options.kills, told)),
+        "pseudonyms": (
+            2 * options.texts,
+            lambda told: pseudonyms.prove(options.texts, options.seed, told),
+        ),
         "recognition": (
             recognition.units(),
             lambda told: asyncio.to_thread(
@@ -145,6 +150,7 @@ def main() -> int:
     parser.add_argument("--audit-kills", type=int, default=audit.FULL_KILLS, help="of the log")
     parser.add_argument("--fuzz-seconds", type=int, default=fuzzing.FULL_SECONDS)
     parser.add_argument("--texts-each", type=int, default=recognition.FULL_EACH, help="a template")
+    parser.add_argument("--texts", type=int, default=pseudonyms.FULL_TEXTS, help="to pseudonymise")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the results go")
     options = parser.parse_args()

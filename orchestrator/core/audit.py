@@ -134,6 +134,21 @@ class Declassified(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pseudonymised(Event):
+    """Labelled text was given pseudonyms, and goes on under a lower label.
+
+    Attributes:
+        target: The label it goes on under.
+        found: How many values of each kind have a pseudonym now: kind and number.
+    """
+
+    kind = "pseudonymised"
+
+    target: Label = PUBLIC
+    found: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revealed(Event):
     """A value was opened outside of what labels guard.
 
@@ -227,11 +242,18 @@ class LoggedAudit:
 
 
 def log_event(event: Event) -> None:
-    """Write a reveal or a declassification to the log `isthmus.audit`."""
+    """Write what opened or lowered a label to the log `isthmus.audit`."""
     if isinstance(event, Revealed):
         _log.warning("revealed a value labelled %s: %s", event.label, event.reason)
     elif isinstance(event, Declassified):
         _log.info("%s lowered a value labelled %s", event.service, event.label)
+    elif isinstance(event, Pseudonymised):
+        counts = ", ".join(f"{count} {kind}" for kind, count in event.found)
+        _log.info(
+            "%s pseudonymised call %s from %s to %s: %s",
+            event.service, event.call, event.label, event.target,
+            counts or "no private values found",
+        )  # fmt: skip
 
 
 async def kept(audit: Audit, event: Event, deadline: Deadline) -> None:

@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from orchestrator.core.deadline import Deadline
-from policies.facts import Decision, Label, Placement, Tier
+from policies.facts import PUBLIC, Decision, Label, Placement, Tier
 from policies.record import record
 
 R_co = TypeVar("R_co", covariant=True)
+
+Privacy = Literal["refuse", "local", "pseudonymise"]
+"""What becomes of a call of a cloud service whose label no cloud node is cleared for."""
 
 
 @record
@@ -29,6 +32,8 @@ class Call:
         attempt: 1 for the first.
         depth: How many bodies it was made from, one inside the other.
         packed: The arguments as channels take them, once somebody has packed them.
+        privacy: What becomes of it if no cloud node is cleared for it; for the caller's side.
+        floor: The part of its label that comes from the body that calls; likewise.
     """
 
     id: str
@@ -44,6 +49,8 @@ class Call:
     attempt: int = 1
     depth: int = 0
     packed: Any = field(default=None, repr=False, compare=False)
+    privacy: Privacy = "refuse"
+    floor: Label = PUBLIC
 
     def packed_as(self, packed: Any) -> "Call":
         """Return the same call with its arguments packed; `replace` would take far longer."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any
+from typing import Any, get_args
 
+from orchestrator.core.call import Privacy
 from orchestrator.core.deadline import Duration
 from orchestrator.core.errors import DefinitionError
 from orchestrator.core.model import Model
@@ -31,12 +32,17 @@ class Options:
     declassifies: bool = False
     inline: bool = False
     name: str = ""
+    privacy: Privacy = "refuse"
 
     def __post_init__(self) -> None:
         for option, (kind, wanted) in _WANTED.items():
             self._need(option, isinstance(getattr(self, option), kind), wanted)
         # To Python True is a number, too.
         self._need("deadline", not isinstance(self.deadline, bool), 'seconds or text like "300ms"')
+        if self.privacy not in get_args(Privacy):
+            raise DefinitionError(
+                f"privacy={self.privacy!r}: say {', '.join(map(repr, get_args(Privacy)))}"
+            )
         given: Any = self.models
         models = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
         if (given and not models) or not all(isinstance(model, Model) for model in models):
@@ -61,5 +67,10 @@ class Options:
             raise DefinitionError(f"the {home} is the service's home: name the other tier")
         if self.declassifies and others:
             raise DefinitionError("a declassifier runs at the edge only: no overflow, no fallback")
+        if self.privacy == "local" and others:
+            raise DefinitionError(
+                "with overflow or fallback labelled calls stay at the edge by themselves: leave "
+                'privacy="local" out'
+            )
         spread: Spread = "overflow" if self.overflow else "fallback" if self.fallback else "home"
         return Placement(home, spread)

@@ -133,10 +133,9 @@ class Request:
     def _call(self) -> Call:
         spec, here, clock = self.declaration.spec, self.here, self.caller.clock
         deadline, depth = Deadline(clock() + self.seconds, clock), 0
-        label = self.label
         # The floor of this moment: a stream starts after its call was made.
-        if here is not None and (floor := here.raised_floor) is not PUBLIC:
-            label = label.join(floor)
+        floor = here.raised_floor if here is not None else PUBLIC
+        label = self.label if floor is PUBLIC else self.label.join(floor)
         if here is not None and here.deadline is not None:
             deadline, depth = deadline.earlier(here.deadline), here.depth + 1
             self._check_depth(depth)
@@ -144,7 +143,7 @@ class Request:
         trace = here.trace if here is not None and here.trace else drawn[:32]
         return Call(
             drawn[32:], trace, spec.name, spec.version, self.arguments, label, deadline,
-            self.placement, spec.streams, spec.idempotent, 1, depth,
+            self.placement, spec.streams, spec.idempotent, 1, depth, None, spec.privacy, floor,
         )  # fmt: skip
 
     def _check_depth(self, depth: int) -> None:

@@ -94,7 +94,7 @@ class Handle(Generic[P, R]):
                 f"{spec.name} is a method or a model: only a function has a body for one tier"
             )
         kind, schema = read_signature(body, f"{spec.name} on the {tier}")
-        if not spec.placement.allows(tier):
+        if not spec.runs_on(tier):
             raise DefinitionError(f"{spec.name} never runs on the {tier}: its body is of no use")
         if (kind, schema.text) != (spec.kind, spec.schema.text):
             raise DefinitionError(

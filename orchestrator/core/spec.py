@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
 from orchestrator.core.annotations import read, resolved
+from orchestrator.core.call import Privacy
 from orchestrator.core.errors import DefinitionError
 from orchestrator.core.model import Model
 from orchestrator.core.schema import Schema
@@ -34,6 +35,7 @@ class ServiceSpec:
         idempotent: Whether running a call twice does no harm.
         declassifies: Whether it may lower a label.
         inline: Whether its blocking body is cheap enough for the event loop.
+        privacy: What becomes of a call that no cloud node is cleared for.
         streams: Whether it answers with a stream.
         version: The digest of signature, labels and kind.
     """
@@ -49,6 +51,7 @@ class ServiceSpec:
     idempotent: bool = False
     declassifies: bool = False
     inline: bool = False
+    privacy: Privacy = "refuse"
     streams: bool = field(init=False)
     version: str = field(init=False)
 
@@ -57,6 +60,10 @@ class ServiceSpec:
         text = f"{streams}{self.schema.text}{self.declassifies}"
         object.__setattr__(self, "streams", streams)
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:12])
+
+    def runs_on(self, tier: Tier) -> bool:
+        """Say whether any of its calls may run on that tier."""
+        return self.placement.allows(tier) or (tier == "edge" and self.privacy == "local")
 
 
 @dataclass(slots=True, eq=False)

@@ -11,8 +11,11 @@ def check_clearances(declarations: list[Declaration], endpoints: list[Endpoint])
     """Raise DefinitionError if a service takes data that no node it may use is cleared for."""
     for declaration in declarations:
         spec = declaration.spec
-        open_to = [e.options for e in endpoints if spec.placement.allows(e.options.tier)]
-        if open_to and all(node.clearance.level < spec.schema.level for node in open_to):
+        open_to = [e.options for e in endpoints if spec.runs_on(e.options.tier)]
+        needed = spec.schema.level
+        if spec.privacy == "pseudonymise":  # what it may not send as it is becomes internal
+            needed = min(needed, Level.INTERNAL)
+        if open_to and all(node.clearance.level < needed for node in open_to):
             nodes = ", ".join(f"{node.name} has {node.clearance}" for node in open_to)
             raise DefinitionError(
                 f"{spec.name} takes {spec.schema.level.name.lower()} data and runs on the "

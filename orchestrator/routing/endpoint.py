@@ -77,6 +77,12 @@ class Endpoint:
             return f"it is a node of tier {self.report.tier}, the settings say {self.options.tier}"
         return "" if self.report.state == "ready" else f"it is {self.report.state}"
 
+    @property
+    def clearance(self) -> Clearance:
+        """What may go there: the caller's own settings bind, and a node can only ask for less."""
+        configured, report = self.options.clearance, self.report
+        return configured.meet(report.clearance) if report else configured
+
     def saw_report(self, report: NodeReport) -> None:
         """Take a report of the node's: it is there, and this is what it does."""
         if self._down:
@@ -107,8 +113,7 @@ class Endpoint:
         return EndpointFacts(
             name=options.name,
             tier=options.tier,
-            # The caller's own settings bind; a node can only ask for less.
-            clearance=options.clearance.meet(report.clearance) if report else options.clearance,
+            clearance=self.clearance,
             ready=not (problem := self.problem),
             reason=problem,
             version=served.version if served else None,

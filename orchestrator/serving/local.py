@@ -10,7 +10,7 @@ from orchestrator.core.errors import NoRoute
 from orchestrator.core.spec import Declaration
 from orchestrator.serving.node import Node
 from orchestrator.wire.inprocess import InProcessChannel
-from policies.facts import CallFacts, Candidate, Decision, EndpointFacts
+from policies.facts import PUBLIC, CallFacts, Candidate, Decision, EndpointFacts
 
 
 class LocalCaller:
@@ -47,7 +47,8 @@ class LocalCaller:
             NoRoute: The service never runs on this tier.
         """
         node, started = self._node, self.clock()
-        if not call.placement.allows(node.tier):
+        stays = call.privacy == "local" and node.tier == "edge" and call.label != PUBLIC
+        if not (stays or call.placement.allows(node.tier)):
             raise NoRoute(
                 f"{call.service} runs on the {call.placement.home}, and this {node.tier} node "
                 "knows no orchestrator: start it with --app module:attribute, naming one",

@@ -134,7 +134,7 @@ class Node:
 
     async def serve(self, declaration: Declaration) -> None:
         """Serve one more service, once its models are warm."""
-        if not declaration.spec.placement.allows(self.tier):
+        if not declaration.spec.runs_on(self.tier):
             return
         async with self._serving:
             if not self.registry.serves(declaration):

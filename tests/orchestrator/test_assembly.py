@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import cloud_service, edge_service
+from orchestrator import Sensitive, cloud_service, edge_service
 from orchestrator.assembly import Assembled, assemble
 from orchestrator.core.apps import declarations_of
 from orchestrator.core.call import Call
@@ -17,7 +17,7 @@ from orchestrator.serving.attach import Attachment, Place
 from orchestrator.serving.local import LocalCaller
 from orchestrator.settings.caller import Settings
 from orchestrator.testing import ManualClock, free_port, listening, running_node
-from policies.facts import PUBLIC
+from policies.facts import PUBLIC, Label, Level
 
 
 @edge_service
@@ -28,6 +28,11 @@ def nearby(text: str) -> str:
 @cloud_service
 def faraway(text: str) -> str:
     return text.lower()
+
+
+@cloud_service(privacy="pseudonymise")
+def confide(text: Sensitive[str]) -> Sensitive[tuple[str, bool]]:
+    return text.with_value((text.value, text.value.startswith("NAME_")))
 
 
 @asynccontextmanager
@@ -138,3 +143,30 @@ async def test_an_address_that_is_taken_ends_the_opening_and_leaves_nothing(
     async with asyncio.timeout(10):
         while len(asyncio.all_tasks()) > before:
             await asyncio.sleep(0.01)
+
+
+async def test_a_recogniser_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(SettingsError, match="privacy: no recogniser is called e-mail; there are"):
+        async with assembled({"privacy": {"recognisers": ["e-mail"]}}):
+            pass
+
+
+async def test_the_values_of_a_users_own_words_become_pseudonyms(tmp_path: Path) -> None:
+    told = {"models": {"store": str(tmp_path)}, "privacy": {"words": {"name": ["ada"]}}}
+    async with assembled(told, confide) as side:
+        spec, label = confide.spec, Label(Level.SENSITIVE)
+        call = Call(
+            id="0" * 16,
+            trace="0" * 32,
+            service=spec.name,
+            version=spec.version,
+            arguments={"text": Sensitive("Ada sat")},
+            label=label,
+            deadline=Deadline.after(5, ManualClock()),
+            placement=spec.placement,
+            privacy=spec.privacy,
+        )
+        await side.prepare(confide.declaration)
+        result = await side.way(call)
+    assert result.node == "cloud"
+    assert result.value.reveal("a test") == ["Ada sat", True]

@@ -352,3 +352,53 @@ def test_a_class_that_inherits_from_a_builtin_is_served() -> None:
 
 def test_a_service_inside_a_class_is_told_about_method() -> None:
     assert "@method" in Forgotten.problem
+
+
+def test_a_cloud_service_says_what_becomes_of_what_may_not_leave() -> None:
+    assert cloud_service(private_in_and_out).spec.privacy == "refuse"
+    told = cloud_service(private_in_and_out, privacy="pseudonymise", name="a").spec
+    assert (told.privacy, told.version) == (
+        "pseudonymise",
+        cloud_service(private_in_and_out, name="b").spec.version,
+    )
+    stays = cloud_service(private_in_and_out, privacy="local", name="c").spec
+    assert [stays.runs_on(tier) for tier in ("edge", "cloud")] == [True, True]
+    assert not told.runs_on("edge")
+    assert stays.placement == Placement("cloud")
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "cure"),
+    [
+        (plain, {"privacy": "local"}, "plain takes nothing labelled, so privacy='local' has noth"),
+        (plain, {"privacy": "pseudonymise"}, "label a parameter, such as Sensitive"),
+        (TextEmbedding("m"), {"privacy": "pseudonymise"}, "m takes nothing labelled"),
+        (private_in_and_out, {"privacy": "hide"}, "say 'refuse', 'local', 'pseudonymise'"),
+        (private_in_and_out, {"privacy": None}, "privacy=None: say 'refuse'"),
+        (private, {"privacy": "pseudonymise"}, "takes labelled data and gives str: label its resu"),
+        (half_private, {"privacy": "pseudonymise"}, "label its result"),
+        (
+            private_in_and_out,
+            {"privacy": "local", "fallback": "edge"},
+            'labelled calls stay at the edge by themselves: leave privacy="local" out',
+        ),
+    ],
+)
+def test_a_word_on_privacy_that_makes_no_sense_names_the_cure(
+    body: Any, options: dict[str, Any], cure: str
+) -> None:
+    with pytest.raises(DefinitionError, match=cure):
+        cloud_service(body, **options)
+    assert declared() == []
+
+
+def test_an_edge_service_keeps_its_data_anyway() -> None:
+    declare: Any = edge_service
+    with pytest.raises(DefinitionError, match="leave it out, or use @cloud_service"):
+        declare(private_in_and_out, privacy="pseudonymise")
+
+
+def test_a_service_that_stays_may_have_a_body_of_its_own_at_the_edge() -> None:
+    stays = cloud_service(private_in_and_out, privacy="local")
+    stays.on("edge")(private_in_and_out)
+    assert set(stays.declaration.bodies) == {"edge"}

@@ -79,6 +79,21 @@ def length(text: Labelled[str]) -> Labelled[int]:
     return text.with_value(len(text.value))
 
 
+@cloud_service(privacy="pseudonymise", deadline="2s")
+def advise(letter: Sensitive[str], *, tone: str = "kind") -> Sensitive[str]:
+    return letter
+
+
+@cloud_service(privacy="pseudonymise")
+async def advise_later(letter: Secret[dict[str, str]]) -> AsyncIterator[Sensitive[str]]:
+    yield Sensitive(letter.value["text"])
+
+
+@cloud_service(privacy="local")
+def weigh(letter: Labelled[str]) -> Labelled[int]:
+    return letter.with_value(1)
+
+
 @cloud_service(fallback="edge")
 class Ranker:
     def __init__(self) -> None:
@@ -153,6 +168,8 @@ def script() -> None:
     at_most: Secret[str] = Sensitive("a")
     assert_type(length(any_label), Labelled[int])
     assert_type(length(at_most), Labelled[int])
+    assert_type(advise(Sensitive("a"), tone="cool"), Sensitive[str])
+    assert_type(weigh(Secret("a")), Labelled[int])
     stream = words("a b")
     for word in stream:
         assert_type(word, str)
@@ -181,6 +198,8 @@ async def main(inbox: list[str]) -> None:
         assert_type(answer, str | errors.CallError)
     async for word in words_later("a b"):
         assert_type(word, str)
+    async for piece in advise_later(Secret({"text": "a"})):
+        assert_type(piece, Sensitive[str])
     async for word in words.aio("a b"):
         assert_type(word, str)
     async for word in Talker.tokens_later("a"):

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from right import (
     Ranker,
+    advise,
     bare,
     eco,
     embed,
@@ -35,6 +36,9 @@ def script() -> None:
     length("x")  # E: plain where any label is asked for
     number: int = bare("a")  # E: another result type
     array: NDArray[np.float32] = embed(["a"])  # E: await forgotten
+    advise("a")  # E: plain for labelled, whatever becomes of it later
+    advise(Secret("a"))  # E: pseudonyms lower no secret
+    answer: str = advise(Sensitive("a"))  # E: the answer is labelled again
     bare("a", lower=True)  # E: unknown keyword
     bare()  # E: argument missing
     bare("a", "b")  # E: one too many
@@ -132,6 +136,21 @@ def with_a_name(text: str) -> str:
 @eco.cloud_service(declassifies=True)  # E: bound decorators are as strict
 def bound_declassifier(text: Sensitive[str]) -> str:
     return text.value
+
+
+@cloud_service(privacy="hide")  # E: there is no such word
+def hidden(text: Sensitive[str]) -> Sensitive[str]:
+    return text
+
+
+@edge_service(privacy="pseudonymise")  # E: an edge service keeps its data anyway
+def kept(text: Sensitive[str]) -> Sensitive[str]:
+    return text
+
+
+@eco.cloud_service(privacy=True)  # E: bound decorators are as strict
+def bound_privacy(text: Sensitive[str]) -> Sensitive[str]:
+    return text
 
 
 @cloud_service

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.core.call import Privacy
 from orchestrator.core.deadline import Deadline
 from orchestrator.core.errors import InvalidInput, PrivacyRefused
 from orchestrator.core.labels import Internal, Secret, Sensitive
@@ -172,3 +173,17 @@ def test_deadlines_of_calls_follow_the_callers_clock(caller: "FakeCaller") -> No
     double.options(deadline="100ms")(1)
     caller.time.turn(0.1)
     assert caller.calls[0].deadline.left() == pytest.approx(0.0)
+
+
+def test_a_call_says_what_of_its_label_the_body_brought(caller: "FakeCaller") -> None:
+    with running_as(body(FLOOR)):
+        seal(Internal("x", "phi"))
+    seal(Internal("x", "phi"))
+    assert [call.floor for call in caller.calls] == [FLOOR, PUBLIC]
+
+
+def test_a_call_carries_what_its_service_says_of_privacy(caller: "FakeCaller") -> None:
+    kinds: tuple[Privacy, ...] = ("refuse", "local", "pseudonymise")
+    for privacy in kinds:
+        cloud_service(seal.local, privacy=privacy, name=privacy)(Sensitive("x"))
+    assert [call.privacy for call in caller.calls] == ["refuse", "local", "pseudonymise"]

@@ -94,3 +94,26 @@ def test_a_node_that_is_down_counts_with_the_clearance_it_was_given(
 
     fleet[0].saw_down("it is gone")
     check_clearances([keep.declaration], fleet)
+
+
+def test_a_service_that_pseudonymises_needs_a_cloud_for_internal_data_only(
+    fleet: list[Endpoint], make_endpoint: MakeEndpoint
+) -> None:
+    @cloud_service(privacy="pseudonymise")
+    def ask(text: Sensitive[str]) -> Sensitive[str]:
+        return text
+
+    check_clearances([ask.declaration], fleet)
+    public = make_endpoint("cloud-1", "cloud", clearance=Clearance())
+    with pytest.raises(DefinitionError, match="where cloud-1 has public"):
+        check_clearances([ask.declaration], [fleet[0], public])
+
+
+def test_a_service_that_stays_needs_a_cleared_edge(fleet: list[Endpoint]) -> None:
+    @cloud_service(privacy="local")
+    def stay(text: Sensitive[str]) -> Sensitive[str]:
+        return text
+
+    check_clearances([stay.declaration], fleet)
+    with pytest.raises(DefinitionError, match="cloud-1 has internal"):
+        check_clearances([stay.declaration], fleet[1:])

@@ -73,3 +73,23 @@ async def test_the_result_tells_how_the_call_came_about(node_with: Any, call_of:
         result = await LocalCaller(node, clock, random.Random(1)).invoke(call)
     assert (result.call_id, result.total_ms) == (call.id, 0)
     assert [candidate.name for candidate in result.decision.candidates] == ["node-1"]
+
+
+@cloud_service(privacy="local")
+async def stay(text: Secret[str]) -> Secret[str]:
+    return text
+
+
+@edge_service
+async def ask_to_stay(text: Secret[str]) -> Secret[str]:
+    return await stay(text)
+
+
+async def test_a_labelled_call_that_stays_at_the_edge_runs_on_this_node(
+    node_with: Any, call_of: MakeCall
+) -> None:
+    async with node_with(stay, ask_to_stay) as node:
+        reply = await node.handle(call_of(ask_to_stay, SECRET, text=Secret("x")))
+        assert reply.value.reveal("a test") == "x"
+        with pytest.raises(NoRoute):
+            await LocalCaller(node).invoke(call_of(stay, text=Secret("x")))
