@@ -226,7 +226,7 @@ async def test_with_tls_a_node_is_who_its_certificate_says_and_not_who_it_says(
     ("names", "common", "known", "passes"),
     [
         (["a.example", "b.example"], None, ["b.example"], True),
-        ([], "a.example", ["a.example"], True),
+        ([], "a.example", ["a.example"], False),  # a common name counts for nothing
         (["b.example"], "a.example", ["a.example"], False),  # a common name beside others
         (["*.example"], None, ["a.example"], False),
         (["a.example", "b.example"], None, ["a.example", "b.example"], False),  # which of them?
