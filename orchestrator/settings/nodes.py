@@ -45,6 +45,7 @@ class NodeEntry(Section):
     clearance: ClearanceSetting = Clearance(Level.PUBLIC)
     insecure: bool = False
     tls: TlsSettings = TlsSettings()
+    token: Path | None = None
     session_socket: bool = True
     dollars_per_hour: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(default=128, ge=1)
@@ -62,10 +63,14 @@ class NodeEntry(Section):
                     "a node that attaches is met with the TLS of listen: leave insecure, tls.ca, "
                     "tls.cert and tls.key out here"
                 )
+            if self.token:
+                raise ValueError("we are met by a node that attaches: leave token out here")
             return self
         check_place(self.address or self.zone)
         if self.insecure and self.tls != TlsSettings():
             raise ValueError("insecure means no TLS: leave one of insecure and tls out")
+        if self.insecure and self.zone and self.token:
+            raise ValueError("a token is for TLS: leave one of insecure and token out")
         if "://" in self.tls.identity:
             raise ValueError(
                 f"tls.identity {self.tls.identity} cannot be checked at a node that is dialled, "

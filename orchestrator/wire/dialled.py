@@ -32,6 +32,7 @@ class SessionChannel:
             the sessions to a node on this machine its socket.
         shared_bytes: The most it shares with a node on this machine; 0 is nothing.
         session_socket: Whether sessions to a node on this machine go over the node's own socket.
+        token: Shown when a session is opened; empty is none.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class SessionChannel:
         link: Link | None = None,
         shared_bytes: int = SHARED_BYTES,
         session_socket: bool = True,
+        token: str = "",
     ) -> None:
         self._address = address
         self._clearance = clearance
         self._max_bytes = max_bytes
         self._shared_bytes = shared_bytes if is_local(address) else 0
         if link is None:
-            link = UnaryChannel(address, clearance, credentials, identity, max_bytes)
+            link = UnaryChannel(address, clearance, credentials, identity, max_bytes, token)
             if session_socket and credentials is None and is_local(address):
                 link = NearbyLink(link)
         self._link = link
