@@ -15,6 +15,7 @@ from orchestrator.core.audit import Audit, LoggedAudit
 from orchestrator.core.call import Call, Result
 from orchestrator.core.context import opened
 from orchestrator.core.deadline import Clock
+from orchestrator.core.erasure import Forgets, Stores
 from orchestrator.core.errors import SettingsError, UsageError
 from orchestrator.core.home import Home, refuse_running_loop
 from orchestrator.core.service import Handle
@@ -68,6 +69,7 @@ class Orchestrator:
         self._active: AbstractContextManager[None] | None = None
         self._stack = AsyncExitStack()
         self._prepared: set[Declaration] = set()
+        self._stores = Stores()
 
     @property
     def home(self) -> Home:
@@ -103,6 +105,19 @@ class Orchestrator:
         """Each node's name, and why it takes no calls now; empty words if it does."""
         endpoints = self._inside.directory.endpoints if self._inside else []
         return {endpoint.name: endpoint.problem for endpoint in endpoints}
+
+    def keeps(self, name: str, store: Forgets) -> None:
+        """Say that a store keeps data of subjects; raises UsageError if another has its name."""
+        self._stores.add(name, store)
+
+    def forget(self, subject: str) -> dict[str, int]:
+        """Ask every store to forget a subject, and return how many entries each has dropped.
+
+        Raises:
+            UsageError: The subject is empty.
+            ExceptionGroup: Some stores failed, each noted by name; all others have forgotten.
+        """
+        return self._stores.forget(subject)
 
     def __enter__(self) -> Self:
         refuse_running_loop("`async with`")

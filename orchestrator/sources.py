@@ -44,6 +44,14 @@ def load(
     return kind(**{name: getattr(found, name) for name in kind.model_fields})
 
 
+def load_file(kind: type[M], path: Path) -> M:
+    """Return settings that stand in one YAML file alone; raises SettingsError as `load` does."""
+    try:
+        return kind(**_read(path))
+    except ValidationError as error:
+        raise SettingsError(_in_words(error, kind, path)) from None
+
+
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 

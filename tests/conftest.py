@@ -1,14 +1,20 @@
 """Fixtures that all tests share: an empty catalogue, a real model, real certificates."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from filelock import FileLock
 from hypothesis import settings
 
@@ -79,3 +85,91 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         return TlsFiles(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
 
     return Certificates(issue("node", "localhost", "127.0.0.1"), issue("caller", "caller.example"))
+
+
+class Authority:
+    """A certificate authority that issues whatever a test needs, good and bad.
+
+    Args:
+        folder: Where the PEM files go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {folder.name}")])
+        self._name = name
+        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        constraint = x509.BasicConstraints(ca=True, path_length=None)
+        certificate = self._builder(name, self._key, (-2, 2)).issuer_name(name)
+        certificate = certificate.add_extension(constraint, critical=True)
+        certificate = certificate.add_extension(self._identifier, critical=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.ca = folder / "ca.pem"
+        self.pem = certificate.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        self.ca.write_bytes(self.pem)
+        self._issued = 0
+
+    def issue(
+        self,
+        *names: str,
+        common: str = "",
+        days: tuple[float, float] = (-1, 1),
+        self_signed: bool = False,
+        ca: Path | None = None,
+        into: TlsFiles | None = None,
+    ) -> TlsFiles:
+        """Issue a certificate.
+
+        Args:
+            names: Its alternative names: DNS names, and URIs where there is a "://".
+            common: Its common name.
+            days: From when until when it is valid, from now.
+            self_signed: Whether it signs itself.
+            ca: Whom its holder trusts; this authority by default.
+            into: The files that are replaced; new ones by default.
+        """
+        self._issued += 1
+        base = self._folder / f"{self._issued}"
+        files = into or TlsFiles(ca or self.ca, base.with_suffix(".pem"), base.with_suffix(".key"))
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else []
+        name = x509.Name(subject)
+        builder = self._builder(name, key, days).issuer_name(name if self_signed else self._name)
+        if names:
+            kinds = [
+                x509.UniformResourceIdentifier(n) if "://" in n else x509.DNSName(n) for n in names
+            ]
+            builder = builder.add_extension(x509.SubjectAlternativeName(kinds), critical=False)
+        if not self_signed:
+            above = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier)
+            builder = builder.add_extension(above, critical=False)
+        certificate = builder.sign(key if self_signed else self._key, hashes.SHA256())
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        assert files.key
+        assert files.cert
+        files.key.write_bytes(private)
+        files.cert.write_bytes(certificate.public_bytes(Encoding.PEM))
+        return files
+
+    @staticmethod
+    def _builder(
+        name: x509.Name, key: ec.EllipticCurvePrivateKey, days: tuple[float, float]
+    ) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder().subject_name(name).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now + timedelta(days=days[0]))
+        return builder.not_valid_after(now + timedelta(days=days[1]))
+
+
+@pytest.fixture
+def make_authority(tmp_path: Path) -> Callable[[str], Authority]:
+    """Makes certificate authorities by name."""
+    return lambda name: Authority(tmp_path / name)
+
+
+@pytest.fixture
+def authority(make_authority: Callable[[str], Authority]) -> Authority:
+    """An authority that both ends trust."""
+    return make_authority("authority")

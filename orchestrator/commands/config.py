@@ -8,15 +8,22 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.core.errors import SettingsError
-from orchestrator.routing.connect import clearance_at, clearance_when_attached, listen_tls
+from orchestrator.routing.connect import (
+    check_token,
+    clearance_at,
+    clearance_when_attached,
+    listen_tls,
+    tls_of,
+)
+from orchestrator.serving.access.access import Access
 from orchestrator.serving.attach import Place
-from orchestrator.serving.server import Binding
+from orchestrator.serving.server import Binding, check_access
 from orchestrator.serving.settings import PREFIX, NodeSettings
 from orchestrator.settings.audit import AuditSettings
 from orchestrator.settings.caller import Settings, load_settings
 from orchestrator.settings.nodes import ListenSettings, NodeEntry
 from orchestrator.sources import load
-from orchestrator.wire.security import TlsFiles, client_credentials, server_credentials
+from orchestrator.wire.security import client_credentials, read_token, server_credentials
 from policies.catalog import build_chain
 
 
@@ -57,12 +64,16 @@ def check_node_settings(path: Path) -> list[Finding]:
     for place in (binding, *places):
         if place:
             place.check()
+    access = settings.guests()
+    if access and binding:
+        check_access(access.settings, binding)
     warning = "" if settings.app else "names no app: give --app"
     return [
         Finding("node", _listening(binding), warning),
         *(Finding("attach", _attaching(place)) for place in places),
         Finding("clearance", str(settings.clearance or "its tier's default")),
         Finding("models", str(settings.models)),
+        Finding("access", _guests(access)),
     ]
 
 
@@ -73,6 +84,13 @@ def _listening(binding: Binding | None) -> str:
     if binding.tls and binding.tls.ca:
         transport = "TLS, callers need a certificate"
     return f"listens on {binding.address}, {transport}"
+
+
+def _guests(access: Access | None) -> str:
+    if access is None:
+        return "everyone who can connect may do everything"
+    names = access.settings.identities
+    return f"for {len(names)} identities: {', '.join(names)}"
 
 
 def _attaching(place: Place) -> str:
@@ -118,7 +136,10 @@ def _node(entry: NodeEntry, listen: ListenSettings | None) -> Finding:
         place = entry.address or entry.zone
         clearance, insecure = clearance_at(entry, place), entry.insecure
         if not insecure:
-            client_credentials(TlsFiles(entry.tls.ca, entry.tls.cert, entry.tls.key))
+            client_credentials(tls_of(entry))
+        if entry.token:
+            check_token(entry, place)
+            read_token(entry.token)
         place = f"at {place}"
     warning = ""
     if insecure and clearance != entry.clearance:

@@ -4,13 +4,16 @@ import time
 from typing import NamedTuple
 
 from orchestrator.core.deadline import Clock
+from orchestrator.core.errors import SettingsError
 from orchestrator.routing.endpoint import Endpoint, EndpointOptions
 from orchestrator.settings.nodes import ListenSettings, NodeEntry
 from orchestrator.wire.attached import AttachedNode
+from orchestrator.wire.channel import Channel
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.guard import Scanner
 from orchestrator.wire.memory import SHARED_BYTES
-from orchestrator.wire.security import TlsFiles, client_credentials, is_local
+from orchestrator.wire.renewed import RenewedChannel
+from orchestrator.wire.security import TlsFiles, client_credentials, is_local, read_token
 from policies.facts import Clearance, Level
 
 
@@ -55,27 +58,46 @@ def connect(
         scanner: Looks at what goes to a public place.
 
     Raises:
-        SettingsError: A TLS file cannot be read.
+        SettingsError: A file cannot be read, or the token would go out in plaintext.
     """
     address = address or entry.address
     clearance = clearance_at(entry, address)
-    tls = entry.tls
-    credentials = None
-    if not entry.insecure:
-        credentials = client_credentials(TlsFiles(tls.ca, tls.cert, tls.key))
+    check_token(entry, address)
     # Behind a zone every certificate bears the zone's name, unless the settings say another.
-    identity = tls.identity or entry.zone.rpartition(":")[0]
-    channel = SessionChannel(
-        address,
-        clearance,
-        credentials,
-        identity,
-        max_bytes,
-        shared_bytes=shared_bytes,
-        session_socket=entry.session_socket,
-        scanner=scanner,
-    )
-    return Endpoint(_options(entry, name or entry.name, address, clearance), channel, clock)
+    identity = entry.tls.identity or entry.zone.rpartition(":")[0]
+
+    def make() -> Channel:
+        """Return a channel that shows what the files hold now."""
+        return SessionChannel(
+            address,
+            clearance,
+            None if entry.insecure else client_credentials(tls_of(entry)),
+            identity,
+            max_bytes,
+            shared_bytes=shared_bytes,
+            session_socket=entry.session_socket,
+            scanner=scanner,
+            token=read_token(entry.token) if entry.token else "",
+        )
+
+    tls = entry.tls
+    files = [file for file in (tls.ca, tls.cert, tls.key, entry.token) if file]
+    name = name or entry.name
+    channel = RenewedChannel(make, files, name) if files else make()
+    return Endpoint(_options(entry, name, address, clearance), channel, clock)
+
+
+def tls_of(entry: NodeEntry) -> TlsFiles:
+    """Return the TLS files for a node that is dialled."""
+    return TlsFiles(entry.tls.ca, entry.tls.cert, entry.tls.key)
+
+
+def check_token(entry: NodeEntry, address: str) -> None:
+    """Raise SettingsError if somebody on the way to a node could read the token for it."""
+    if entry.token and entry.insecure and not is_local(address):
+        raise SettingsError(
+            f"the token for {entry.name} would go to another machine in plaintext: give it tls"
+        )
 
 
 class Attachable(NamedTuple):

@@ -6,9 +6,12 @@ import random
 import time
 from dataclasses import dataclass
 
+from orchestrator.core.context import CallHandler
 from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import CallError, SettingsError
 from orchestrator.resilience.retry import backoff
+from orchestrator.serving.access.access import Access, Credentials
+from orchestrator.serving.access.guarded import GuardedNode
 from orchestrator.serving.exchange import Exchange
 from orchestrator.serving.failures import frames_of
 from orchestrator.serving.node import Node
@@ -64,6 +67,8 @@ class Attachment:
         source: Spreads the attempts, so that nodes do not come back all at once.
         max_bytes: The most that one call may carry.
         clock: Tells how long a session lasted.
+        access: Who may do what; an orchestrator is the host of its address, as TLS has verified.
+            None lets it do everything.
     """
 
     def __init__(
@@ -73,7 +78,9 @@ class Attachment:
         source: random.Random,
         max_bytes: int = MAX_CALL_BYTES,
         clock: Clock = time.monotonic,
+        access: Access | None = None,
     ) -> None:
+        self._access = access
         self._node = node
         self._place = place
         self._source = source
@@ -87,6 +94,11 @@ class Attachment:
     def start(self) -> None:
         """Begin to attach; raise SettingsError if the place is refused."""
         self._place.check()
+        if self._access and self._place.tls is None:
+            raise SettingsError(
+                f"with --access the orchestrator at {self._place.address} has to prove who it is: "
+                "give --tls-cert, --tls-key and --tls-ca"
+            )
         self._task = asyncio.create_task(self._run(), name=f"attach to {self._place.address}")
 
     async def stop(self, grace: float) -> None:
@@ -117,14 +129,24 @@ class Attachment:
 
     async def _serve(self) -> None:
         """Serve one session to its end; raise CallError unless this node has ended it."""
-        place = self._place
-        async with attached_to(place.address, place.tls, self._node, self._closing.set) as stream:
+        place, handler = self._place, self._handler()
+        async with attached_to(place.address, place.tls, handler, self._closing.set) as stream:
             _log.info("node %s is attached to %s", self._node.name, place.address)
             self._said = ""
-            await NodeSession(self._exchange, stream, self._longest).run(self._closing)
+            session = NodeSession(self._exchange, stream, self._longest, handler=handler)
+            await session.run(self._closing)
             if not self._closing.is_set():
                 raise await stream.reason()
             await stream.finish()
+
+    def _handler(self) -> CallHandler:
+        """Return what takes the orchestrator's calls; raise AccessDenied if it has no role here."""
+        if self._access is None:
+            return self._node
+        host = self._place.address.rpartition(":")[0].strip("[]")
+        guest = self._access.visit(Credentials([host])).guest
+        guest.check_describe()  # a node that is attached reports
+        return GuardedNode(self._node, guest)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait, unless the node ends."""

@@ -85,6 +85,7 @@ def command(
     tls_cert: Annotated[Path | None, typer.Option(help="Its certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="Who signs callers, PEM.")] = None,
+    access: Annotated[Path | None, typer.Option(help="Who may do what: an access.yaml.")] = None,
     insecure: Annotated[
         bool | None,
         typer.Option("--insecure", metavar=_FLAG, help="Plaintext beyond this machine."),

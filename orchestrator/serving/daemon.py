@@ -16,12 +16,13 @@ from orchestrator.core.model import Runtime
 from orchestrator.core.report import NodeReport
 from orchestrator.core.running import process_on
 from orchestrator.models.store import ModelStore
+from orchestrator.serving.access.access import Access
 from orchestrator.serving.attach import Attachment
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.logs import log_lost_exceptions
 from orchestrator.serving.loops import name_of
 from orchestrator.serving.node import Node
-from orchestrator.serving.server import Server
+from orchestrator.serving.server import Server, check_access
 from orchestrator.serving.settings import NodeSettings
 from orchestrator.serving.watchdog import Watchdog
 from orchestrator.telemetry.audit.log import AuditPlace, open_audit
@@ -38,9 +39,12 @@ async def check_node(tier: Tier, settings: NodeSettings, runtime: Runtime) -> No
     Raises:
         OrchestratorError: Something is missing or wrong.
     """
-    for place in (settings.binding(), *settings.places()):
+    access, binding = settings.guests(), settings.binding()
+    for place in (binding, *settings.places()):
         if place:
             place.check()
+    if access and binding:
+        check_access(access.settings, binding)
     app = _load(settings)
     async with _node(tier, settings, runtime) as node, AsyncExitStack() as stack:
         stack.enter_context(process_on(node))
@@ -59,16 +63,16 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
     app = _load(settings)
     stopping = _on_signals()
     log_lost_exceptions(asyncio.get_running_loop())
-    place = settings.audit_place()
+    place, access = settings.audit_place(), settings.guests()
     async with _node(tier, settings, runtime, place) as node, AsyncExitStack() as stack:
-        await _open(node, settings, stack)
+        await _open(node, settings, access, stack)
         _log.info("node %s runs on the loop of %s", node.name, name_of(asyncio.get_running_loop()))
         stack.push_async_callback(node.end_reports)
         watchdog = Watchdog(node)
         if settings.metrics_port is not None:
             from orchestrator.serving.operator import OperatorPage
 
-            page = OperatorPage(node, watchdog, settings.host, settings.metrics_port)
+            page = OperatorPage(node, watchdog, settings.host, settings.metrics_port, access)
             page.start()
             stack.callback(page.stop)
         stack.enter_context(process_on(node))
@@ -83,15 +87,17 @@ async def serve(tier: Tier, settings: NodeSettings, runtime: Runtime) -> None:
         _log.info("node %s ends", node.name)
 
 
-async def _open(node: Node, settings: NodeSettings, stack: AsyncExitStack) -> None:
+async def _open(
+    node: Node, settings: NodeSettings, access: Access | None, stack: AsyncExitStack
+) -> None:
     """Let callers reach the node: on its port, and where it attaches."""
     max_bytes = settings.max_call_mib * 2**20
     if binding := settings.binding():
-        server = Server(node, binding, max_bytes, settings.shared_memory_mib * 2**20)
+        server = Server(node, binding, max_bytes, settings.shared_memory_mib * 2**20, access)
         await server.start()
         stack.push_async_callback(server.stop, _CUT_SECONDS)
     for place in settings.places():
-        attachment = Attachment(node, place, random.SystemRandom(), max_bytes)
+        attachment = Attachment(node, place, random.SystemRandom(), max_bytes, access=access)
         attachment.start()
         stack.push_async_callback(attachment.stop, _CUT_SECONDS)
 

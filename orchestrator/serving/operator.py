@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import SettingsError
+from orchestrator.serving.access.access import Access
 from orchestrator.serving.node import Node
 from orchestrator.serving.watchdog import Watchdog
 from orchestrator.wire.security import join_address
@@ -29,12 +30,21 @@ class OperatorPage:
         watchdog: Knows whether its loop turns.
         host: Where to listen.
         port: The port; 0 takes a free one.
+        access: Who may read metrics; None lets everyone.
 
     Raises:
         SettingsError: The port is taken.
     """
 
-    def __init__(self, node: Node, watchdog: Watchdog, host: str, port: int) -> None:
+    def __init__(
+        self,
+        node: Node,
+        watchdog: Watchdog,
+        host: str,
+        port: int,
+        access: Access | None = None,
+    ) -> None:
+        self._access = access
         self._node = node
         self._watchdog = watchdog
         page = self
@@ -42,7 +52,7 @@ class OperatorPage:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 """Answer one request."""
-                status, kind, text = page.answer(self.path)
+                status, kind, text = page.answer(self.path, self.headers.get("Authorization", ""))
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(text)))
@@ -76,9 +86,11 @@ class OperatorPage:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, path: str) -> tuple[int, str, bytes]:
+    def answer(self, path: str, authorization: str = "") -> tuple[int, str, bytes]:
         """Return status, content type and body for a path."""
         plain = "text/plain; charset=utf-8"
+        if path == "/metrics" and self._access and not self._access.reads_metrics(authorization):
+            return 401, plain, b"give a bearer token of somebody who may read metrics\n"
         if path == "/metrics":
             from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 

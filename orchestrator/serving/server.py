@@ -14,6 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from orchestrator.core.errors import SettingsError
+from orchestrator.serving.access.access import Access
+from orchestrator.serving.access.settings import AccessSettings
 from orchestrator.serving.node import Node
 from orchestrator.serving.servicer import NodeServicer
 from orchestrator.serving.sessionsocket import SessionSocket
@@ -67,6 +69,21 @@ class Binding:
             SocketFile(self.socket).check()
 
 
+def check_access(access: AccessSettings, binding: Binding) -> None:
+    """Raise SettingsError if callers cannot prove who they are, or their tokens are open to all."""
+    tokens, local = access.tokens, is_local(binding.address)
+    if not (binding.tls and binding.tls.ca) and (tokens is None or tokens.need_certificate):
+        raise SettingsError(
+            "with --access callers have to prove who they are: give --tls-ca, or say in the "
+            "access file where the keys of tokens are, with need_certificate: false"
+        )
+    if tokens and binding.tls is None and not local:
+        raise SettingsError(
+            f"{binding.host} can be reached from other machines, which could read tokens in "
+            "plaintext: give --tls-cert and --tls-key"
+        )
+
+
 class _Reading(grpc.aio.ServerInterceptor):
     """Says how messages are read.
 
@@ -101,6 +118,7 @@ class Server:
         binding: Where to listen.
         max_bytes: The most that one call may carry.
         shared_bytes: The most a session shares with a caller on this machine; 0 is nothing.
+        access: Who may do what; None lets everyone who can connect do everything.
     """
 
     def __init__(
@@ -109,13 +127,15 @@ class Server:
         binding: Binding,
         max_bytes: int = MAX_CALL_BYTES,
         shared_bytes: int = SHARED_BYTES,
+        access: Access | None = None,
     ) -> None:
+        self._access = access
         self._node = node
         self._binding = binding
         options = [*NODE_OPTIONS, *message_limits(max_bytes)]
         self._server = grpc.aio.server(interceptors=[_Reading()], options=options)
         self._health = health.HealthServicer()
-        self._servicer = NodeServicer(node, max_bytes, shared_bytes=shared_bytes)
+        self._servicer = NodeServicer(node, max_bytes, shared_bytes=shared_bytes, access=access)
         self._file = SocketFile(binding.socket) if binding.socket else None
         self._sessions = SessionSocket(partial(self._servicer.serve, nearby=True))
         add_NodeServicer_to_server(self._servicer, self._server)
@@ -129,14 +149,15 @@ class Server:
             SettingsError: The binding is refused, or the port is taken.
         """
         self._binding.check()
+        if self._access:
+            check_access(self._access.settings, self._binding)
         await self._set_health("starting")
         port = self._listen(self._binding.address, "is the port taken? Is the host this machine's?")
         if self._file:
             with self._file.making():
                 self._listen(self._file.address, "may this user make files in that folder?")
-        if (
-            not self._binding.tls
-        ):  # there is no TLS on that socket, so it must not be a way around it
+        # There is no TLS on that socket, and no token: it must not be a way around them.
+        if not self._binding.tls and self._access is None:
             await self._sessions.start()
             self._servicer.socket = self._sessions.name
         await self._server.start()

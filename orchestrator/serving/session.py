@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from orchestrator.core.call import Chunks
+from orchestrator.core.context import CallHandler
 from orchestrator.core.errors import (
     CallError,
     EndpointUnavailable,
@@ -76,6 +77,7 @@ class NodeSession:
         stream: Both directions of the stream.
         most: The most bytes of one body.
         memory: What it shares with a caller on this machine; None if nothing.
+        handler: Takes its calls; the node itself by default.
     """
 
     def __init__(
@@ -84,9 +86,10 @@ class NodeSession:
         stream: MessageStream,
         most: int,
         memory: SharedMemory | None = None,
+        handler: CallHandler | None = None,
     ) -> None:
         self._exchange = exchange
-        self._node = exchange.node
+        self._node: CallHandler = handler or exchange.node
         self._stream = stream
         self._memory = memory
         self._assembler = Assembler(most, memory, exchange.budget)
@@ -97,7 +100,7 @@ class NodeSession:
         self._windows: dict[int, _Window] = {}
         self._closing = False
         self._quiet = asyncio.Event()
-        self._share = share_of(self._node.options.max_in_flight)
+        self._share = share_of(exchange.node.options.max_in_flight)
 
     async def run(self, closing: asyncio.Event) -> None:
         """Serve until the caller has gone, or the node closes.
@@ -194,8 +197,8 @@ class NodeSession:
             refusal = Overloaded(
                 f"the node takes {self._share} calls of one session at once", shareable=True
             )
-            name = self._node.registry.name_of(service_in(body))
-            self._node.metrics.record(name, refusal.code, 0.0)
+            name = self._exchange.node.registry.name_of(service_in(body))
+            self._exchange.node.metrics.record(name, refusal.code, 0.0)
         else:
             return True
         self._fail(number, refusal, call_id_in(body))

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from orchestrator.core.errors import SettingsError
+from orchestrator.serving.access.access import Access
+from orchestrator.serving.access.settings import AccessSettings
 from orchestrator.serving.attach import Place
 from orchestrator.serving.batching.batcher import BatchOptions
 from orchestrator.serving.embedded import CLEARANCES
@@ -17,6 +19,7 @@ from orchestrator.settings.audit import check_audit
 from orchestrator.settings.nodes import check_place
 from orchestrator.settings.privacy import Reveal
 from orchestrator.settings.values import ClearanceSetting, Section, SharedMemoryMib
+from orchestrator.sources import load_file
 from orchestrator.telemetry.audit.log import AuditPlace
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Tier
@@ -64,6 +67,7 @@ class NodeSettings(Section):
     tls_key: Path | None = None
     tls_ca: Path | None = None
     insecure: bool = False
+    access: Path | None = None
     metrics_port: Port | None = None
     audit: Path | None = None
     audit_key: Path | None = None
@@ -136,6 +140,14 @@ class NodeSettings(Section):
         """Return where it attaches; raise SettingsError if TLS is half given."""
         tls = self._tls()
         return [Place(address, tls, self.insecure) for address in self.attach]
+
+    def guests(self) -> Access | None:
+        """Return who may do what; None is everyone everything.
+
+        Raises:
+            SettingsError: The access file or the keys of tokens cannot be read, or are wrong.
+        """
+        return Access(load_file(AccessSettings, self.access)) if self.access else None
 
     def _tls(self) -> TlsFiles | None:
         if self.tls_cert is None and self.tls_ca is not None:

@@ -4,13 +4,16 @@ import os
 import re
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator.settings.values import ClearanceSetting, Section
 from policies.facts import Clearance, Level, Tier
 
 _LONGEST_SOCKET = 107
 """What Linux takes, without the zero at its end."""
+
+_SPIFFE = re.compile(r"spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+")
+"""An X.509-SVID's id; see the SPIFFE standard."""
 
 
 class TlsSettings(Section):
@@ -20,6 +23,15 @@ class TlsSettings(Section):
     cert: Path | None = None
     key: Path | None = None
     identity: str = ""
+
+    @field_validator("identity")
+    @classmethod
+    def _check_identity(cls, identity: str) -> str:
+        if "://" in identity and not _SPIFFE.fullmatch(identity):
+            raise ValueError(
+                f"{identity!r} is no identity: write a DNS name, or spiffe://trust.domain/path"
+            )
+        return identity
 
 
 class NodeEntry(Section):
@@ -33,6 +45,7 @@ class NodeEntry(Section):
     clearance: ClearanceSetting = Clearance(Level.PUBLIC)
     insecure: bool = False
     tls: TlsSettings = TlsSettings()
+    token: Path | None = None
     session_socket: bool = True
     dollars_per_hour: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(default=128, ge=1)
@@ -50,10 +63,20 @@ class NodeEntry(Section):
                     "a node that attaches is met with the TLS of listen: leave insecure, tls.ca, "
                     "tls.cert and tls.key out here"
                 )
+            if self.token:
+                raise ValueError("we are met by a node that attaches: leave token out here")
             return self
         check_place(self.address or self.zone)
         if self.insecure and self.tls != TlsSettings():
             raise ValueError("insecure means no TLS: leave one of insecure and tls out")
+        if self.insecure and self.zone and self.token:
+            raise ValueError("a token is for TLS: leave one of insecure and token out")
+        if "://" in self.tls.identity:
+            raise ValueError(
+                f"tls.identity {self.tls.identity} cannot be checked at a node that is dialled, "
+                "since gRPC compares DNS names and IP addresses alone: give a DNS name that its "
+                "certificate bears, too, or let the node attach"
+            )
         return self
 
 

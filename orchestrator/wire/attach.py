@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from orchestrator.core.report import NodeReport
 from orchestrator.wire.attached import AttachedNode
 from orchestrator.wire.connection import ACCEPTED, LISTEN_OPTIONS, REPLACED
 from orchestrator.wire.frames import MESSAGE_BYTES, report_in
+from orchestrator.wire.identity import certificate_of, identities_of
 from orchestrator.wire.messages import decode_report, encode_report, parse
 from orchestrator.wire.security import TlsFiles, server_credentials
 from orchestrator.wire.status import status_of
@@ -37,9 +38,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AttachServer:
     """Takes the streams of nodes that attach, each to the node it has proved to be.
 
-    With TLS a node is who its certificate says: one of its alternative names, or its common name
-    if it has none. In plaintext it is whom it says it is, so let no data go there that a stranger
-    on this machine may not see.
+    With TLS a node is who its certificate says: a DNS name, an IP address or the SPIFFE id in it.
+    In plaintext it is whom it says it is, so let no data go there that a stranger on this machine
+    may not see.
 
     Args:
         address: Where to listen: "host:port" or "unix:/path".
@@ -134,7 +135,7 @@ class AttachServer:
     async def _serve(self, context: Context) -> bool:
         """Serve a stream to its end; return whether a newer one has taken its place."""
         if self._tls:
-            node = self._known(_identities(context))
+            node = self._known(identities_of(context.auth_context()))
             report = await _first_report(context)
         else:
             report = await _first_report(context)
@@ -148,7 +149,7 @@ class AttachServer:
             _log.info("%s is no longer attached", node.name)
         return replaced
 
-    def _known(self, identities: list[str]) -> AttachedNode:
+    def _known(self, identities: Sequence[str]) -> AttachedNode:
         """Return the node that bears one of these names.
 
         Raises:
@@ -179,15 +180,9 @@ _WAYS = ("send", "receive")
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
-def _identities(context: Context) -> list[str]:
-    """Return the names in the certificate that the TLS handshake verified."""
-    given = context.peer_identities() or ()
-    return list(dict.fromkeys(name.decode(errors="replace") for name in given))
-
-
 def _shows(context: Context, tls: TlsFiles) -> bool:
     """Say whether the other end has shown this end's own certificate."""
-    shown = b"".join(context.auth_context().get("x509_pem_cert", ())).decode()
+    shown = certificate_of(context.auth_context()).decode()
     ours = tls.cert.read_text() if tls.cert else ""
     first, end, _ = ours[ours.find(_BEGIN) :].partition(_END)
     return bool(end) and "".join(shown.split()) == "".join((first + end).split())

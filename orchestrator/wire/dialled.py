@@ -33,6 +33,7 @@ class SessionChannel:
         shared_bytes: The most it shares with a node on this machine; 0 is nothing.
         session_socket: Whether sessions to a node on this machine go over the node's own socket.
         scanner: Looks at what goes to a public place; see `let_out`.
+        token: Shown when a session is opened; empty is none.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SessionChannel:
         shared_bytes: int = SHARED_BYTES,
         session_socket: bool = True,
         scanner: Scanner | None = None,
+        token: str = "",
     ) -> None:
         self._address = address
         self._clearance = clearance
@@ -53,7 +55,7 @@ class SessionChannel:
         self._scanner = scanner
         self._shared_bytes = shared_bytes if is_local(address) else 0
         if link is None:
-            link = UnaryChannel(address, clearance, credentials, identity, max_bytes)
+            link = UnaryChannel(address, clearance, credentials, identity, max_bytes, token=token)
             if session_socket and credentials is None and is_local(address):
                 link = NearbyLink(link)
         self._link = link

@@ -1,6 +1,7 @@
 """TLS on both ends, and what counts as this machine."""
 
 import ipaddress
+import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,10 @@ from urllib.parse import unquote
 import grpc
 
 from orchestrator.core.errors import SettingsError
+
+_log = logging.getLogger("isthmus.tls")
+
+_Contents = tuple[bytes | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +45,72 @@ def client_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Return what a node shows and trusts; with a `ca`, every caller needs a certificate.
 
+    The files are looked at with every handshake, so renewed ones count from the next on.
+
     Raises:
         SettingsError: A file is missing, cannot be read, or does not belong to the others.
     """
-    _check(files)
-    key, cert = _read(files.key), _read(files.cert)
-    if key is None or cert is None:
+    if files.key is None or files.cert is None:
+        _check(files)
         raise SettingsError("a node with TLS needs --tls-cert and --tls-key")
-    return grpc.ssl_server_credentials(
-        [(key, cert)], _read(files.ca), require_client_auth=files.ca is not None
+    renewal = _Renewal(files)
+    return grpc.dynamic_ssl_server_credentials(
+        renewal.read(),
+        renewal,  # type: ignore[arg-type]  # it may return None, say gRPC's docs
+        require_client_authentication=files.ca is not None,
     )
+
+
+class _Renewal:
+    """Gives gRPC's server its certificate anew when the files have changed."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._seen: _Contents = ()
+        self._refused: _Contents = ()
+
+    def read(self) -> grpc.ServerCertificateConfiguration:
+        """Return what the files hold; raise SettingsError if they are no good."""
+        _check(self._files)
+        key, cert, ca = self._seen = self._contents()
+        return grpc.ssl_server_certificate_configuration([(key, cert)], ca)  # type: ignore[list-item]
+
+    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return what the files hold; None keeps the last, if that is nothing new or no good.
+
+        gRPC calls this at each handshake, in a thread of its own.
+        """
+        before: _Contents = self._seen
+        contents: _Contents = ()
+        try:
+            contents = self._contents()
+            if contents in (before, self._refused):
+                return None
+            renewed = self.read()
+        except SettingsError as error:
+            self._seen, self._refused = before, contents
+            _log.warning("the old certificate stays in use: %s", error)
+            return None
+        _log.info("the certificate in %s is in use", self._files.cert)
+        return renewed
+
+    def _contents(self) -> _Contents:
+        return _read(self._files.key), _read(self._files.cert), _read(self._files.ca)
+
+
+def read_token(path: Path) -> str:
+    """Return the token in a file.
+
+    Raises:
+        SettingsError: It cannot be read, or holds what can be no token.
+    """
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the token {path} cannot be read: {type(error).__name__}") from None
+    if not token or not token.isprintable() or " " in token:
+        raise SettingsError(f"the token {path} is empty, or more than a token")
+    return token
 
 
 def join_address(host: str, port: int) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -48,6 +49,7 @@ class UnaryChannel:
         identity: The name its certificate must bear, if not the host of the address.
         max_bytes: The most that one call may carry.
         scanner: Looks at what goes to a public place; see `let_out`.
+        token: Shown with every RPC; empty is none.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class UnaryChannel:
         identity: str = "",
         max_bytes: int = MAX_CALL_BYTES,
         scanner: Scanner | None = None,
+        token: str = "",
     ) -> None:
+        self._shown = (("authorization", f"Bearer {token}"),) if token else None
         self._address = address
         self._clearance = clearance
         options = [*CLIENT_OPTIONS, *message_limits(max_bytes)]
@@ -79,13 +83,13 @@ class UnaryChannel:
             chunks = self._chunks(stub, request, call.deadline.left(), timings)
             return Reply(Chunks(chunks, lambda: timings[-1] if timings else Timings()))
         with self._failing():
-            message = await stub.Invoke(request, timeout=call.deadline.left())
+            message = await stub.Invoke(request, timeout=call.deadline.left(), metadata=self._shown)
         return Reply(unpack(decode_payload(message.result)), decode_timings(message.timings))
 
     async def _chunks(
         self, stub: "NodeAsyncStub", request: pb.InvokeRequest, seconds: float, end: list[Timings]
     ) -> AsyncGenerator[Any, None]:
-        rpc = stub.Stream(request, timeout=seconds)
+        rpc = stub.Stream(request, timeout=seconds, metadata=self._shown)
         try:
             with self._failing():
                 async for message in rpc:
@@ -102,13 +106,16 @@ class UnaryChannel:
         """Ask the node what it is and how busy."""
         stub = await self._connected(CONNECT_SECONDS)
         with self._failing():
-            message = await stub.Describe(pb.DescribeRequest(), timeout=_DESCRIBE_SECONDS)
+            message = await stub.Describe(
+                pb.DescribeRequest(), timeout=_DESCRIBE_SECONDS, metadata=self._shown
+            )
         return decode_report(message)
 
     async def watch(self, interval: float) -> AsyncGenerator[NodeReport, None]:
         """Follow the node's reports."""
         stub = await self._connected(CONNECT_SECONDS)
-        rpc = stub.Watch(pb.WatchRequest(interval_us=int(interval * 1e6)))
+        request = pb.WatchRequest(interval_us=int(interval * 1e6))
+        rpc = stub.Watch(request, metadata=self._shown)
         try:
             with self._failing():
                 async for message in rpc:
@@ -136,8 +143,8 @@ class UnaryChannel:
         """Return what opens the stream of a session; see `Link.opener`."""
         channel = await self._connection.ready(seconds)
         # The messages are written and read by hand: protobuf would copy each one twice more.
-        opener: Callable[[], MessageStream] = channel.stream_stream(SESSION)  # type: ignore[assignment]
-        return opener
+        opener: Any = channel.stream_stream(SESSION)
+        return partial(opener, metadata=self._shown)
 
     async def _connected(self, seconds: float) -> "NodeAsyncStub":
         channel = await self._connection.ready(seconds)

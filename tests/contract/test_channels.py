@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.inprocess import InProcessChannel
 from orchestrator.wire.memory import SHARED_BYTES
 from orchestrator.wire.nearby import NearbyLink
+from orchestrator.wire.renewed import RenewedChannel
 from orchestrator.wire.security import TlsFiles, client_credentials
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import PUBLIC, Clearance, Label, Level
@@ -204,6 +206,7 @@ WAYS = [
     *("session, shared memory", "session, unix, shared memory"),
     *("session, nearby", "session, nearby, shared memory"),
     *("unary, mtls", "session, mtls", "attached, mtls", "session, unix, mtls"),
+    "session, renewed, mtls",
 ]
 WIRES = WAYS[1:]
 SHARED = [way for way in WAYS if way.endswith("shared memory")]
@@ -288,6 +291,8 @@ async def way(
                     shared = SHARED_BYTES if "shared memory" in request.param else 0
                     options = {"shared_bytes": shared, "link": link} | options
                     made = SessionChannel(address, clearance, credentials, **options)
+                if "renewed" in request.param:
+                    made = RenewedChannel(partial(_same, made), [certificates.caller.ca], "edge")
                 if "nearby" in request.param:
                     await made.describe()  # so it knows of the node's socket
             stack.push_async_callback(made.aclose)
@@ -297,6 +302,10 @@ async def way(
         made = Way(request.param, node, open_channel)
         made.channel = await open_channel()
         yield made
+
+
+def _same(channel: Channel) -> Channel:
+    return channel
 
 
 @asynccontextmanager

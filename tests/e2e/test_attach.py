@@ -328,7 +328,7 @@ async def test_who_cannot_prove_to_be_a_node_of_the_settings_gets_no_call(
     stranger = issue("edge-7.shop.example", by="strangers")
     trusting = TlsFiles(issue("127.0.0.1").ca, stranger.cert, stranger.key)
     other = issue("edge-8.shop.example")
-    # A common name counts only where there are no alternative names.
+    # A common name counts for nothing.
     disguised = issue("edge-9.shop.example", common_name="edge-7.shop.example")
     async with Orchestrator(hub.settings(known("edge-7")), app=[shop.redact]) as orchestrator:
         for files, said in (

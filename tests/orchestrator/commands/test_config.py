@@ -169,6 +169,40 @@ def test_a_nodes_file_says_where_it_listens_and_what_it_lacks(write: "Write") ->
     assert whole[0].warning == ""
 
 
+def test_a_nodes_file_says_for_whom_it_is(
+    write: "Write", certificates: "Certificates", tmp_path: Path
+) -> None:
+    assert check_node_settings(write("{app: shop}"))[-1].meaning == (
+        "everyone who can connect may do everything"
+    )
+    access, node = tmp_path / "access.yaml", certificates.node
+    access.write_text("{roles: {a: {}}, identities: {x.example: [a], y.example: [a]}}")
+    tls = f"tls_cert: {node.cert}, tls_key: {node.key}"
+    closed = f"{{app: shop, access: {access}, {tls}, tls_ca: {node.ca}}}"
+    assert check_node_settings(write(closed))[-1].meaning == (
+        "for 2 identities: x.example, y.example"
+    )
+    with pytest.raises(SettingsError, match="callers have to prove who they are"):
+        check_node_settings(write(f"{{app: shop, access: {access}, {tls}}}"))
+    access.write_text("{roles: {}, identities: {x.example: [a]}}")
+    with pytest.raises(SettingsError, match="there is no role a"):
+        check_node_settings(write(closed))
+
+
+def test_the_token_of_a_node_is_read_and_stays_on_this_machine_in_plaintext(
+    write: "Write", tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    node = "{name: a, tier: edge, address: '%s', insecure: true, token: %s}"
+    near, far = (f"{{nodes: [{node % (at, token)}]}}" for at in ("127.0.0.1:1", "10.0.0.1:1"))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        check_settings(write(near))
+    token.write_text("secret-token")
+    assert "secret-token" not in str(check_settings(write(near)))
+    with pytest.raises(SettingsError, match="would go to another machine in plaintext"):
+        check_settings(write(far))
+
+
 def test_a_nodes_file_says_where_it_attaches(write: "Write") -> None:
     node, attach, *_ = check_node_settings(write("{app: shop, attach: '127.0.0.1:50050'}"))
     assert node.meaning == "opens no port"

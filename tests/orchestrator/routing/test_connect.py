@@ -149,3 +149,43 @@ async def test_behind_a_zone_a_certificate_must_bear_the_zones_name(tmp_path: Pa
             finally:
                 await endpoint.channel.aclose()
             assert reached is is_reached
+
+
+@pytest.mark.parametrize(
+    ("address", "insecure", "may"),
+    [
+        ("127.0.0.1:1", True, True),
+        ("unix:/run/node.sock", True, True),
+        ("10.0.0.7:1", True, False),
+        ("localhost.example:1", True, False),
+        ("10.0.0.7:1", False, True),
+    ],
+)
+async def test_a_token_goes_to_no_other_machine_in_plaintext(
+    address: str, insecure: bool, may: bool, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret-token\n")
+    known = entry(address, insecure=insecure, token=token)
+    if may:
+        await connect(known, LIMIT).aclose()
+    else:
+        with pytest.raises(SettingsError, match="would go to another machine in plaintext: give"):
+            connect(known, LIMIT)
+
+
+def test_a_token_for_a_zone_needs_tls(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a token is for TLS"):
+        entry(zone="cloud.example:1", token=tmp_path / "token")
+
+
+@pytest.mark.parametrize("text", [None, "", " \n", "two words", "a\nb", "\u00e4"])
+def test_a_file_without_a_token_is_an_error_that_does_not_show_it(
+    text: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SettingsError, match="the token .*token (cannot be read|is empty)") as e:
+        connect(entry("127.0.0.1:1", token=path), LIMIT)
+    assert "two words" not in str(e.value)

@@ -4,15 +4,17 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orchestrator.core.call import Call
-from orchestrator.core.errors import EndpointUnavailable, SettingsError
+from orchestrator.core.errors import AccessDenied, EndpointUnavailable, SettingsError
 from orchestrator.decorators import edge_service
 from orchestrator.models.store import ModelStore
 from orchestrator.serving import attach
+from orchestrator.serving.access.access import Access
+from orchestrator.serving.access.settings import AccessSettings
 from orchestrator.serving.attach import Attachment, Place
 from orchestrator.serving.node import Node, NodeOptions
 from orchestrator.testing import FakeRuntime, free_port
@@ -22,6 +24,9 @@ from orchestrator.wire.attaching import Replaced
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.security import TlsFiles
 from policies.facts import Clearance, Level
+
+if TYPE_CHECKING:
+    from tests.conftest import Authority
 
 Fast = Callable[[Coroutine[Any, Any, Any]], Any]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -233,3 +238,54 @@ def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Any) -> None:
     tls = TlsFiles(cert=tmp_path / "me.pem", key=tmp_path / "me.key")
     with pytest.raises(SettingsError, match=r"me\.\w+ cannot be read"):
         Place("hub.example:50050", tls).check()
+
+
+def guests(**identities: list[str]) -> Access:
+    roles = {"all": {"invoke": ["nap"]}, "none": {}, "silent": {"describe": False}}
+    return Access(AccessSettings.model_validate({"roles": roles, "identities": identities}))
+
+
+@pytest.mark.parametrize(
+    ("role", "outcome"), [("all", "awake"), ("none", AccessDenied), ("silent", None), ("", None)]
+)
+async def test_an_orchestrator_may_do_what_its_identity_may(
+    role: str,
+    outcome: object,
+    node: Node,
+    authority: "Authority",
+    until: Until,
+    call_of: Callable[..., Call],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    address = f"localhost:{free_port()}"
+    ours, theirs = authority.issue("node-1"), authority.issue("localhost")
+    link = AttachedNode("edge-7", "here")
+    server = AttachServer(address, theirs, {"node-1": link})
+    access = guests(**({"localhost": [role]} if role else {"other.example": ["all"]}))
+    made = Attachment(node, Place(address, ours), random.Random(3), access=access)
+    await server.start()
+    made.start()
+    channel = SessionChannel("edge-7", SECRET, link=link)
+    try:
+        if outcome is None:  # it does not even attach
+            await until(lambda: "is not attached: " in caplog.text)
+            assert not link.attached
+            return
+        await until(lambda: link.attached)
+        call = channel.send(call_of(nap, length=0.0))
+        if outcome is AccessDenied:
+            with pytest.raises(AccessDenied, match="no role of the caller may invoke"):
+                await call
+        else:
+            assert (await call).value == outcome
+    finally:
+        await made.stop(0.0)
+        await server.aclose()
+
+
+async def test_a_node_with_an_access_file_does_not_attach_in_plaintext(
+    node: Node, address: str
+) -> None:
+    made = Attachment(node, Place(address), random.Random(3), access=guests(localhost=["all"]))
+    with pytest.raises(SettingsError, match="has to prove who it is: give --tls-cert"):
+        made.start()

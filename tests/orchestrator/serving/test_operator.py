@@ -17,6 +17,7 @@ from orchestrator.core.labels import Secret
 from orchestrator.core.model import TensorSpec
 from orchestrator.decorators import edge_service
 from orchestrator.models.tensor import TensorModel
+from orchestrator.serving.access.access import Access
 from orchestrator.serving.node import Node
 from orchestrator.serving.operator import OperatorPage
 from orchestrator.serving.watchdog import Watchdog
@@ -169,3 +170,34 @@ async def test_a_taken_port_is_a_settings_error(node_with: Any) -> None:
     async with node_with(echo) as node, page_of(node) as page:
         with pytest.raises(SettingsError, match="port"):
             OperatorPage(node, Watchdog(node), "127.0.0.1", page.port)
+
+
+async def test_metrics_may_be_for_those_alone_whose_token_says_so(
+    node_with: Callable[..., Any], tmp_path: Path
+) -> None:
+    class Doorkeeper(Access):
+        def __init__(self) -> None:
+            pass
+
+        def reads_metrics(self, authorization: str) -> bool:
+            return authorization == "Bearer good"
+
+    async with node_with(echo) as node:
+        page = OperatorPage(node, Watchdog(node), "127.0.0.1", 0, Doorkeeper())
+        page.start()
+        try:
+            seen = {}
+            for path in ("/metrics", "/livez", "/readyz"):
+                for shown in ("Bearer good", "Bearer bad", ""):
+                    headers = {"Authorization": shown} if shown else {}
+                    request = urllib.request.Request(f"http://{page.address}{path}", None, headers)
+                    try:
+                        answer = await asyncio.to_thread(urllib.request.urlopen, request)
+                        seen[path, shown] = answer.status, b"isthmus_ready" in answer.read()
+                    except urllib.error.HTTPError as error:
+                        seen[path, shown] = error.code, b"isthmus_ready" in error.read()
+        finally:
+            page.stop()
+    assert seen["/metrics", "Bearer good"] == (200, True)
+    assert seen["/metrics", "Bearer bad"] == seen["/metrics", ""] == (401, False)
+    assert {seen[path, ""][0] for path in ("/livez", "/readyz")} == {200}

@@ -14,11 +14,12 @@ from orchestrator.core.call import Call
 from orchestrator.core.errors import EndpointUnavailable, SettingsError
 from orchestrator.decorators import edge_service
 from orchestrator.models.store import ModelStore
+from orchestrator.serving.access.settings import AccessSettings
 from orchestrator.serving.local import LocalCaller
 from orchestrator.serving.node import Node, NodeOptions
-from orchestrator.serving.server import SERVICE, Binding, Server
+from orchestrator.serving.server import SERVICE, Binding, Server, check_access
 from orchestrator.testing import FakeRuntime, free_port, listening, running_node
-from orchestrator.wire.security import client_credentials
+from orchestrator.wire.security import TlsFiles, client_credentials
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import Clearance, Level
 
@@ -204,3 +205,33 @@ async def test_a_unix_socket_has_the_tls_of_the_port(
 async def test_a_socket_that_cannot_be_is_told_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no folder"):
         Binding(socket=tmp_path / "none" / "edge.sock").check()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ca", "tls", "host", "said"),
+    [
+        (None, True, True, "0.0.0.0", ""),
+        (None, False, True, "127.0.0.1", "callers have to prove who they are"),
+        (None, False, False, "127.0.0.1", "callers have to prove who they are"),
+        ({}, False, True, "127.0.0.1", "callers have to prove who they are"),
+        ({}, True, True, "0.0.0.0", ""),
+        ({"need_certificate": False}, False, True, "0.0.0.0", ""),
+        ({"need_certificate": False}, False, False, "127.0.0.1", ""),
+        ({"need_certificate": False}, False, False, "0.0.0.0", "read tokens in plaintext"),
+    ],
+)
+def test_an_access_file_needs_a_way_to_prove_who_one_is(
+    tokens: dict[str, Any] | None, ca: bool, tls: bool, host: str, said: str
+) -> None:
+    given = {"keys": "keys.json", "audience": "a", **tokens} if tokens is not None else None
+    access = AccessSettings.model_validate({"roles": {}, "identities": {}, "tokens": given})
+    file = Path("x.pem")
+    files = TlsFiles(file if ca else None, file, file) if tls else None
+    binding = Binding(host, 1, files, insecure=True)
+    try:
+        check_access(access, binding)
+        refusal = ""
+    except SettingsError as error:
+        refusal = str(error)
+    assert said in refusal
+    assert bool(said) == bool(refusal)

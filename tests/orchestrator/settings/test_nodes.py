@@ -87,3 +87,10 @@ def test_a_unix_socket_is_a_place_if_its_path_can_be() -> None:
     for path in ("x" * 108, "ü" * 54):
         with pytest.raises(SettingsError, match="has at most 107 bytes, and .* has 108: give a sh"):
             settings(path)
+
+
+def test_a_node_that_attaches_is_shown_no_token() -> None:
+    with pytest.raises(SettingsError, match="leave token out here"):
+        load_settings(given={"listen": LISTEN, "nodes": [{**ATTACHED, "token": "cloud.jwt"}]})
+    (node,) = load_settings(given={"nodes": [{**NODE, "token": "cloud.jwt"}]}).nodes
+    assert node.token == Path("cloud.jwt")  # the control

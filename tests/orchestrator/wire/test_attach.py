@@ -31,7 +31,7 @@ from protos.isthmus.v1 import node_pb2 as pb
 from protos.isthmus.v1.node_pb2_grpc import OrchestratorStub
 
 if TYPE_CHECKING:
-    from tests.conftest import Certificates
+    from tests.conftest import Authority, Certificates
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 CANARY = "canary-9c1e"
@@ -57,12 +57,15 @@ class Hub:
     def __init__(self, tls: TlsFiles | None, *identities: str) -> None:
         self.nodes = {name: AttachedNode(f"entry of {name}", "here") for name in identities}
         self.clock = ManualClock()
+        self.name = ""  # in its certificate, if not the address
         self.address = f"127.0.0.1:{free_port()}"
         self.server = AttachServer(self.address, tls, self.nodes, self.clock)
 
     @asynccontextmanager
     async def dialled(self, tls: TlsFiles | None = None) -> AsyncIterator[Any]:
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options: list[Any] = [("grpc.use_local_subchannel_pool", 1)]
+        if self.name:
+            options.append(("grpc.ssl_target_name_override", self.name))
         if tls:
             channel = grpc.aio.secure_channel(self.address, client_credentials(tls), options)
         else:
@@ -226,7 +229,7 @@ async def test_with_tls_a_node_is_who_its_certificate_says_and_not_who_it_says(
     ("names", "common", "known", "passes"),
     [
         (["a.example", "b.example"], None, ["b.example"], True),
-        ([], "a.example", ["a.example"], True),
+        ([], "a.example", ["a.example"], False),  # a common name counts for nothing
         (["b.example"], "a.example", ["a.example"], False),  # a common name beside others
         (["*.example"], None, ["a.example"], False),
         (["a.example", "b.example"], None, ["a.example", "b.example"], False),  # which of them?
@@ -306,3 +309,38 @@ async def test_with_tls_only_the_orchestrator_itself_may_ask(
         async with hub.dialled(certificates.node) as stub:  # the control
             (entry,) = (await stub.ListNodes(pb.ListNodesRequest())).nodes
             assert entry.name == "entry of caller.example"
+
+
+async def test_certificates_are_renewed_where_nodes_attach_and_old_ones_refused(
+    make_authority: Callable[[str], "Authority"], until: Until
+) -> None:
+    old, new = make_authority("old"), make_authority("new")
+    ours = old.issue("127.0.0.1", "hub.example")
+    before = old.issue("edge-7.example")
+
+    async def attached(hub: Hub, tls: TlsFiles) -> bool:
+        async with hub.dialled(tls) as stub:
+            call = stub.Attach()
+            try:
+                await call.write(first())
+                return "isthmus-attached" in dict(await call.initial_metadata())
+            except grpc.aio.AioRpcError:
+                return False
+            finally:
+                call.cancel()
+
+    async with listening_hub(ours, "edge-7.example", "edge-8.example") as hub:
+        hub.name = "hub.example"
+        async with hub.dialled(before) as stub:
+            steady = stub.Attach()
+            await steady.write(first())
+            await until(lambda: hub.nodes["edge-7.example"].attached)
+            assert await attached(hub, old.issue("edge-8.example"))  # the control
+            new.issue("hub.example", into=ours)
+            assert ours.ca
+            ours.ca.write_bytes(new.pem)
+            assert await attached(hub, new.issue("edge-8.example"))
+            late = old.issue("edge-8.example", ca=new.ca)  # its certificate alone is old
+            assert not await attached(hub, late)
+            assert hub.nodes["edge-7.example"].attached  # what was attached stays
+            steady.cancel()

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -19,6 +19,9 @@ from orchestrator.wire.security import (
 )
 from orchestrator.wire.unary import UnaryChannel
 from policies.facts import Clearance, Level
+
+if TYPE_CHECKING:
+    from tests.conftest import Authority
 
 SECRET = Clearance(Level.SECRET)
 
@@ -173,3 +176,68 @@ async def test_certificates_that_are_none_are_a_settings_error_about_tls(tmp_pat
         with pytest.raises(SettingsError, match=r"certificate|TLS"):
             async with listening(node, Binding(tls=files)):
                 pass
+
+
+async def reaches(address: str, ca: Path, call: Call) -> bool:
+    """Say whether a caller that trusts this authority reaches the node."""
+    channel = UnaryChannel(address, SECRET, client_credentials(TlsFiles(ca)), "node.example")
+    try:
+        await channel.send(call)
+    except EndpointUnavailable:
+        return False
+    finally:
+        await channel.aclose()
+    return True
+
+
+async def test_a_node_shows_its_renewed_certificate_from_the_next_handshake_on(
+    call_of: Callable[..., Call], make_authority: Callable[[str], "Authority"]
+) -> None:
+    old, new = make_authority("old"), make_authority("new")
+    shown = old.issue("node.example")
+    files = TlsFiles(None, shown.cert, shown.key)
+
+    async with (
+        running_node("edge", greet) as node,
+        listening(node, Binding(tls=files)) as address,
+    ):
+        for issuer in (old, new, old):
+            issuer.issue("node.example", into=shown)
+            seen = [
+                await reaches(address, authority.ca, call_of(greet, seconds=1.0))
+                for authority in (old, new)
+            ]
+            assert seen == [issuer is old, issuer is new]
+
+
+@pytest.mark.parametrize("wrong", ["half", "another's key", "gone"])
+async def test_files_that_are_no_good_leave_the_old_certificate_in_use(
+    wrong: str,
+    call_of: Callable[..., Call],
+    authority: "Authority",
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shown = authority.issue("node.example")
+    files = TlsFiles(None, shown.cert, shown.key)
+    assert shown.key
+    assert shown.cert
+
+    async with (
+        running_node("edge", greet) as node,
+        listening(node, Binding(tls=files)) as address,
+    ):
+        if wrong == "half":
+            shown.cert.write_bytes(shown.cert.read_bytes()[:200])
+        elif wrong == "gone":
+            shown.cert.unlink()
+        else:
+            other = authority.issue("node.example")
+            assert other.key
+            shown.key.write_bytes(other.key.read_bytes())
+        for _ in range(3):
+            assert await reaches(address, authority.ca, call_of(greet))
+        assert "the old certificate stays in use: TLS " in caplog.text
+        if wrong != "gone":  # what is no good is told once
+            assert caplog.text.count("the old certificate stays in use") == 1
+        authority.issue("node.example", into=shown)
+        assert await reaches(address, authority.ca, call_of(greet))

@@ -1,0 +1,1 @@
+"""Who may do what at a node: identities, roles, tokens, and limits."""
