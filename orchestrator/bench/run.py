@@ -19,11 +19,7 @@ from orchestrator.bench.turns import CannotRunError, Told, take_turns
 
 
 async def run_suite(suite: Suite, options: Options, on_turn: Told = lambda *_: None) -> Outcome:
-    """Start what a suite needs, measure, and end it all.
-
-    Returns:
-        What came of it; of fewer rounds than were asked for if it was interrupted.
-    """
+    """Start what a suite needs, measure, and end it all."""
     machine = Machine.here()
     try:
         async with suite.open(options) as prepared:
@@ -31,8 +27,7 @@ async def run_suite(suite: Suite, options: Options, on_turn: Told = lambda *_: N
             absent = dict(prepared.absent)
     except CannotRunError as error:
         samples, absent = [], {"the suite": str(error)}
-    rounds = max((sample.round for sample in samples), default=options.rounds)
-    return Outcome(suite, samples, absent, machine, rounds, options.seconds)
+    return Outcome(suite, samples, absent, machine, options.rounds, options.seconds)
 
 
 async def run_suites(
@@ -51,7 +46,7 @@ async def run_suites(
         seconds: How long one turn is.
         store: The model store.
         peers: How to start the peers.
-        on_outcome: Hears of each suite when it is done. One that is interrupted is the last.
+        on_outcome: Hears of each suite when it is done: a later one may be interrupted.
     """
     columns = (
         BarColumn(),
@@ -67,9 +62,6 @@ async def run_suites(
             outcome = await run_suite(suite, options, shown)
             on_outcome(outcome)
             outcomes.append(outcome)
-            if outcome.rounds < rounds:
-                shown("interrupted")
-                break
             shown("done", 1.0)
     return outcomes
 

@@ -85,45 +85,25 @@ async def take_turns(
     """Measure every way of every case in each round; who fails is absent from then on.
 
     Each round begins with another way, so that none always comes after the same one.
-
-    Returns:
-        What was measured. Who is interrupted gives the rounds that were whole by then.
     """
     samples: list[Sample] = []
-    turns = (rounds + 1) * sum(len(case.ways) for case in prepared.cases)
+    done, turns = 0, (rounds + 1) * sum(len(case.ways) for case in prepared.cases)
     for number in range(rounds + 1):
-        try:
-            samples += await _round(prepared, number, seconds, turns, say)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not samples or task is None:
-                raise
-            task.uncancel()
-            break
-    return samples
-
-
-async def _round(
-    prepared: Prepared, number: int, seconds: float, turns: int, say: Told
-) -> list[Sample]:
-    """Let everyone take its turn in every case; the round numbered 0 is to warm up."""
-    samples: list[Sample] = []
-    done = number * sum(len(case.ways) for case in prepared.cases)
-    for case in prepared.cases:
-        for way in _rotated(case.ways, number):
-            say(f"round {number or 'to warm up'}: {case.name}, {way.name}", done / turns)
-            done += 1
-            if way.name in prepared.absent:
-                continue
-            try:
-                long = seconds if number else min(WARM_SECONDS, seconds)
-                async with asyncio.timeout(long + _PATIENCE_SECONDS):
-                    figures, foreign = await _turn(way, long)
-            except Exception as failure:
-                prepared.absent[way.name] = f"failed in round {number}: {_in_words(failure)}"
-                continue
-            if number:
-                samples.append(Sample(number, case.name, way.name, figures, foreign))
+        for case in prepared.cases:
+            for way in _rotated(case.ways, number):
+                say(f"round {number or 'to warm up'}: {case.name}, {way.name}", done / turns)
+                done += 1
+                if way.name in prepared.absent:
+                    continue
+                try:
+                    long = seconds if number else min(WARM_SECONDS, seconds)
+                    async with asyncio.timeout(long + _PATIENCE_SECONDS):
+                        figures, foreign = await _turn(way, long)
+                except Exception as failure:
+                    prepared.absent[way.name] = f"failed in round {number}: {_in_words(failure)}"
+                    continue
+                if number:
+                    samples.append(Sample(number, case.name, way.name, figures, foreign))
     return samples
 
 

@@ -4,14 +4,6 @@ import asyncio
 
 from orchestrator.core.errors import EndpointUnavailable, Overloaded
 
-_KEPT_FOR_OTHERS = 8
-"""Of so many places one is kept for other sessions than the one that takes all it can."""
-
-
-def share_of(limit: int) -> int:
-    """Return the most calls of a node that one session may have: of few places all."""
-    return limit - limit // _KEPT_FOR_OTHERS
-
 
 class Admission:
     """Counts the calls in a node and refuses one too many.

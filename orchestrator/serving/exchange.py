@@ -53,18 +53,13 @@ class Exchange:
         """
         if not request.service:
             raise WireError("a message names no service")
-        longest = self.node.options.max_deadline
-        return decode_call(
-            request, self.node.tier, stream, seconds, self._clock, self._max_bytes, longest
-        )
+        return decode_call(request, self.node.tier, stream, seconds, self._clock, self._max_bytes)
 
     def call_in(self, body: bytes, *, stream: bool) -> Call:
         """Return the body of a frame as a call; raise CallError as `call_of` does."""
-        node = self.node
         return bodies.decode_call(
-            body, node.tier, stream, DEFAULT_DEADLINE, self._clock, self._max_bytes,
-            node.options.max_deadline,
-        )  # fmt: skip
+            body, self.node.tier, stream, DEFAULT_DEADLINE, self._clock, self._max_bytes
+        )
 
     def packed(self, value: object) -> Packed:
         """Return a result ready for the wire; raise InvalidInput if it is too large."""

@@ -43,7 +43,6 @@ class NodeOptions:
         clearance: The most private data it accepts and opens.
         slots: Blocking bodies that run side by side.
         max_in_flight: The most calls in the node, waiting ones included.
-        max_deadline: The most seconds a call may take, whatever its caller says.
         batching: How the rows of callers are put together for a model.
     """
 
@@ -52,7 +51,6 @@ class NodeOptions:
     clearance: Clearance
     slots: int = field(default_factory=lambda: max(4, os.cpu_count() or 1))
     max_in_flight: int = 512
-    max_deadline: float = 3600.0
     batching: BatchOptions = field(default_factory=BatchOptions)
 
 

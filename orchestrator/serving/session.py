@@ -13,17 +13,10 @@ from orchestrator.core.errors import (
     Overloaded,
     WireError,
 )
-from orchestrator.serving.admission import share_of
 from orchestrator.serving.crew import Crew
 from orchestrator.serving.exchange import Exchange
 from orchestrator.wire.assembler import Assembler
-from orchestrator.wire.bodies import (
-    call_id_in,
-    encode_reply,
-    encode_timings,
-    encode_value,
-    service_in,
-)
+from orchestrator.wire.bodies import call_id_in, encode_reply, encode_timings, encode_value
 from orchestrator.wire.frames import CHUNK_BYTES, WINDOW_BYTES, Frame, Kind
 from orchestrator.wire.memory import SharedMemory
 from orchestrator.wire.messages import decode_credit
@@ -31,9 +24,6 @@ from orchestrator.wire.outbox import Outbox
 from orchestrator.wire.status import encode_error
 
 _GOING = "the node is going away"
-
-_TURN_FRAMES = 512
-"""Frames of one message after which others get their turn."""
 
 _TURN_CHUNKS = 16
 """Chunks of one stream after which others get their turn, however ready it is."""
@@ -97,7 +87,8 @@ class NodeSession:
         self._windows: dict[int, _Window] = {}
         self._closing = False
         self._quiet = asyncio.Event()
-        self._share = share_of(self._node.options.max_in_flight)
+        # Who asks for more than the node takes is told so, but at no cost in tasks.
+        self._limit = 2 * self._node.options.max_in_flight
 
     async def run(self, closing: asyncio.Event) -> None:
         """Serve until the caller has gone, or the node closes.
@@ -145,9 +136,7 @@ class NodeSession:
 
     async def _work(self) -> bool:
         """Take frames, for as long as this task leads; say whether there may be more."""
-        for taken, (kind, number, body) in enumerate(self._frames, 1):
-            if taken % _TURN_FRAMES == 0:
-                await asyncio.sleep(0)
+        for kind, number, body in self._frames:
             if self._outbox.full:  # who asks and does not read the answers is not heard further
                 await self._outbox.room()
             if kind is Kind.CALL and body is not None:
@@ -190,12 +179,8 @@ class NodeSession:
             raise WireError("a caller used the number of a call twice")
         if self._closing:
             refusal: CallError = EndpointUnavailable(_GOING, shareable=True)
-        elif len(self._running) >= self._share:
-            refusal = Overloaded(
-                f"the node takes {self._share} calls of one session at once", shareable=True
-            )
-            name = self._node.registry.name_of(service_in(body))
-            self._node.metrics.record(name, refusal.code, 0.0)
+        elif len(self._running) >= self._limit:
+            refusal = Overloaded("the session has too many calls", shareable=True)
         else:
             return True
         self._fail(number, refusal, call_id_in(body))

@@ -68,7 +68,6 @@ class NodeSettings(Section):
     graph: str = ""
     slots: int | None = Field(default=None, ge=1)
     max_in_flight: int = Field(default=512, ge=1)
-    max_deadline_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     max_batch_size: int = Field(default=32, ge=1)
     max_delay_ms: float = Field(default=0.0, ge=0)
     shape_aware: bool = True
@@ -88,7 +87,6 @@ class NodeSettings(Section):
             tier=tier,
             clearance=clearance,
             max_in_flight=self.max_in_flight,
-            max_deadline=self.max_deadline_seconds,
             batching=BatchOptions(
                 max_batch_size=self.max_batch_size,
                 max_delay_ms=self.max_delay_ms,

@@ -17,9 +17,7 @@ ends look it up instead of reading it anew.
 
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import lru_cache
-from math import inf
 
 import numpy as np
 
@@ -73,13 +71,7 @@ def encode_call(call: Call, packed: Packed) -> list[Buffer]:
 
 
 def decode_call(
-    body: bytes,
-    tier: Tier,
-    stream: bool,
-    seconds: float,
-    clock: Clock,
-    max_bytes: int,
-    longest: float = inf,
+    body: bytes, tier: Tier, stream: bool, seconds: float, clock: Clock, max_bytes: int
 ) -> Call:
     """Return a body as a call.
 
@@ -90,7 +82,6 @@ def decode_call(
         seconds: How long a call may take that says nothing.
         clock: The node's clock.
         max_bytes: The most that its arguments may take.
-        longest: The most seconds that any call may take, whatever it says.
 
     Raises:
         InvalidInput: It has no label, or is too large.
@@ -105,7 +96,7 @@ def decode_call(
     service, version, label = read(head)
     packed = decode_value(body, place)
     check_size(packed, max_bytes)
-    due = clock() + min(timeout / 1e6 if timeout else seconds, longest)
+    due = clock() + (timeout / 1e6 if timeout else seconds)
     ids = ids.hex()
     return Call(
         ids[32:], ids[:32], service, version, arguments_of(packed), label, Deadline(due, clock),
@@ -116,14 +107,6 @@ def decode_call(
 def call_id_in(body: bytes) -> str:
     """Return the id of the call in a body; empty if it has none."""
     return body[_ID].hex() if len(body) >= _CALL.size else ""
-
-
-def service_in(body: bytes) -> str:
-    """Return the service that the call in a body names; empty if it makes no sense."""
-    with suppress(WireError, InvalidInput, struct.error):
-        length = _CALL.unpack_from(body)[3]
-        return _decode_head.__wrapped__(body[_CALL.size : _CALL.size + length])[0]
-    return ""
 
 
 def encode_reply(timings: Timings, packed: Packed) -> list[Buffer]:

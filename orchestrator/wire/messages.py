@@ -3,7 +3,6 @@
 import re
 import struct
 from collections.abc import Mapping
-from math import inf
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -62,7 +61,6 @@ def decode_call(
     seconds: float,
     clock: Clock,
     max_bytes: int,
-    longest: float = inf,
 ) -> Call:
     """Return a message as a call.
 
@@ -73,7 +71,6 @@ def decode_call(
         seconds: How long a call may take that says nothing.
         clock: The node's clock.
         max_bytes: The most that its arguments may take.
-        longest: The most seconds that any call may take, whatever it says.
 
     Raises:
         InvalidInput: It has no label, or is too large.
@@ -90,7 +87,7 @@ def decode_call(
         version=message.version,
         arguments=arguments_of(packed),
         label=decode_label(message),
-        deadline=Deadline.after(min(seconds, longest), clock),
+        deadline=Deadline.after(seconds, clock),
         placement=HERE[tier],
         stream=stream,
         attempt=message.attempt or 1,

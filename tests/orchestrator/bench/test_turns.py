@@ -1,8 +1,5 @@
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import pytest
 
 from orchestrator.bench.turns import Case, Figures, Prepared, Way, take_turns
 
@@ -11,7 +8,6 @@ def ways(names: str, seen: list[str]) -> list[Way]:
     def way(name: str) -> Way:
         async def measure(seconds: float) -> tuple[Figures, int]:
             seen.append(name)
-            await asyncio.sleep(0)
             return {"calls": 2.0, "seconds": seconds}, 2
 
         return Way(name, measure)
@@ -74,22 +70,3 @@ async def test_the_part_that_is_done_grows_to_the_end() -> None:
     prepared = Prepared([Case("x", ways("ab", [])), Case("y", ways("ab", []))])
     await take_turns(prepared, 1, 0.01, lambda text, part: parts.append(part))
     assert parts == [n / 8 for n in range(8)]
-
-
-@pytest.mark.parametrize("cut_in", [1, 3])
-async def test_who_is_interrupted_gives_the_rounds_that_were_whole(cut_in: int) -> None:
-    seen: list[str] = []
-
-    def cut(text: str, part: float) -> None:
-        if text == f"round {cut_in}: x, b":
-            task = asyncio.current_task()
-            assert task
-            task.cancel()
-
-    turns = take_turns(Prepared([Case("x", ways("ab", seen))]), 5, 0.01, cut)
-    if cut_in == 1:  # nothing was whole
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.create_task(turns)
-    else:
-        samples = await asyncio.create_task(turns)
-        assert [s.round for s in samples] == [1, 1, 2, 2]

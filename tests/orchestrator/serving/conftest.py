@@ -60,7 +60,6 @@ def node_with(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Node]
         *services: Any,
         slots: int = 4,
         max_in_flight: int = 512,
-        max_deadline: float = 3600.0,
         max_batch_size: int = 8,
         models: Mapping[str, Compute] | None = None,
         runtime: FakeRuntime | None = None,
@@ -74,7 +73,6 @@ def node_with(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Node]
             clearance=clearance,
             slots=slots,
             max_in_flight=max_in_flight,
-            max_deadline=max_deadline,
             batching=BatchOptions(max_batch_size=max_batch_size),
         )
         runtime = runtime or FakeRuntime(tier, models)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import EndpointUnavailable, Overloaded
-from orchestrator.serving.admission import Admission, share_of
+from orchestrator.serving.admission import Admission
 
 
 def test_one_call_too_many_is_refused_and_room_is_made_by_leaving() -> None:
@@ -94,13 +94,3 @@ async def test_a_refused_call_is_not_counted_and_not_waited_for() -> None:
     assert not waiting.done()
     admission.leave()
     await waiting
-
-
-@given(st.integers(8, 10_000))
-def test_one_session_always_leaves_a_place_and_most_of_them_are_its(limit: int) -> None:
-    assert limit * 7 // 8 <= share_of(limit) < limit
-
-
-@given(st.integers(1, 7))
-def test_a_node_with_few_places_gives_them_to_whoever_comes(limit: int) -> None:
-    assert share_of(limit) == limit

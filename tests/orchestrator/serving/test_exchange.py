@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.call import Call, Reply, Timings
-from orchestrator.core.deadline import Clock, Deadline
+from orchestrator.core.deadline import Clock
 from orchestrator.core.errors import (
     CallError,
     Cancelled,
@@ -19,9 +19,7 @@ from orchestrator.core.errors import (
 from orchestrator.decorators import edge_service
 from orchestrator.serving.exchange import Exchange
 from orchestrator.testing import ManualClock
-from orchestrator.wire.bodies import encode_call
 from orchestrator.wire.messages import call_id_of, decode_timings
-from orchestrator.wire.payloads import pack
 from policies.facts import Label, Level, Placement
 from protos.isthmus.v1 import node_pb2 as pb
 
@@ -84,23 +82,6 @@ async def test_a_call_that_says_nothing_of_time_has_what_its_transport_gives_it(
     exchange: Exchange,
 ) -> None:
     assert exchange.call_of(request(), 5.0, stream=False).deadline.left() == 5.0
-
-
-async def test_no_call_may_take_longer_than_the_node_allows(
-    node_with: Any, clock: ManualClock
-) -> None:
-    year = 365 * 86_400
-    async with node_with(echo, max_deadline=60.0) as node:
-        exchange = Exchange(node, MOST, clock)
-        assert call_of(exchange, request(timeout_us=year * 10**6)).deadline.left() == 60
-        assert call_of(exchange, request(timeout_us=5 * 10**6)).deadline.left() == 5
-        arguments: dict[str, Any] = {}
-        far = Call(
-            "0" * 16, "0" * 32, "echo", "", arguments, Label(), Deadline.after(year, clock),
-            Placement("edge"),
-        )  # fmt: skip
-        body = b"".join(encode_call(far, pack(arguments)))
-        assert exchange.call_in(body, stream=False).deadline.left() == 60
 
 
 async def test_a_call_without_a_label_is_refused(exchange: Exchange) -> None:
