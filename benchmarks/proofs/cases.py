@@ -11,6 +11,11 @@ _SESSION_MIB = 32
 _NODE_BODIES_MIB = 8 * (MAX_CALL_MIB + BESIDE_BYTES // 2**20) + _SESSION_MIB
 """Bodies under way in all sessions of a node, and what one session takes besides."""
 
+_PLACES = (
+    "one session may hold every place of the node, under deadlines as far as it likes. "
+    "Needed: a session's share of Admission below the whole, and a longest deadline."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -41,7 +46,7 @@ BY_CALLERS = (
     Case("half bodies", _NODE_BODIES_MIB),
     Case("many bodies", _SESSION_MIB + BESIDE_BYTES // 2**20),
     Case("many heads"),
-    Case("many calls"),
+    Case("many calls", starves=_PLACES),
     Case("huge claims"),
     Case("long messages", 40 * MAX_CALL_MIB),
     Case("idle words"),

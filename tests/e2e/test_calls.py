@@ -79,7 +79,7 @@ async def test_a_full_node_alone_says_that_there_is_no_room(
     refused = [end for end in ends if isinstance(end, Exception)]
     assert len(refused) == 3
     assert {type(end) for end in refused} == {Overloaded}
-    assert "the node takes 1 calls of one session at once" in str(refused[0])
+    assert "the node has 1 calls, its limit" in str(refused[0])
 
 
 async def test_wrong_arguments_are_refused_at_the_caller_and_nothing_is_sent(
