@@ -5,7 +5,7 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console, RenderableType
@@ -67,6 +67,40 @@ def nodes(path: SettingsFile = None, as_json: AsJson = False) -> None:
     rows = asyncio.run(command.survey(finding.find_settings(path)))
     _show(command.as_data(rows), command.as_table(rows), as_json)
     sys.exit(0 if all(row.ready for row in rows) else 1)
+
+
+@app.command(name="egress-rules")
+def egress_rules(
+    path: SettingsFile = None,
+    form: Annotated[
+        Literal["nftables", "kubernetes"], typer.Option("--format", help="For whom.")
+    ] = "nftables",
+    dns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help='A resolver that may be asked; kubernetes: or "cluster".'),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="One more place that may be dialled."),
+    ] = None,
+    select: Annotated[
+        str, typer.Option(metavar="KEY=VALUE", help="The label of the pods of the site.")
+    ] = "app=isthmus-edge",
+    log: Annotated[
+        bool, typer.Option("--log", metavar=_FLAG, help="Log refused attempts, ten a minute.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print firewall rules for an edge site: only the nodes of the settings may be reached."""
+    from orchestrator.commands import egress as command
+    from orchestrator.commands import finding
+
+    found = finding.find_settings(path)
+    site = asyncio.run(command.site_of(found, dns or (), allow or (), select, log=log))
+    if as_json:
+        print(json.dumps(command.as_data(site, form)))
+    else:
+        print(command.rendered(site, form), end="")
 
 
 @app.command()

@@ -35,6 +35,7 @@ from benchmarks.proofs import (
     simulation,
     soak,
 )
+from benchmarks.proofs.capture import prove as capture
 from benchmarks.proofs.checksums import add_checksum_model
 from benchmarks.proofs.report import Outcome, machine, markdown
 
@@ -56,6 +57,12 @@ def parts(options: argparse.Namespace, store: Path) -> dict[str, Part]:
             lambda told: cancellation.prove(store, options.cancelled_calls, options.seed, told),
         ),
         "abuse": (attacks, lambda told: abuse.prove(store, abuse.SECONDS, told)),
+        "capture": (
+            options.messages,
+            lambda told: capture.prove(
+                options.messages, options.seed, told, by_proxy=options.by_proxy
+            ),
+        ),
         "simulation": (2 * options.seeds, lambda told: simulation.prove(options.seeds, told)),
         "fuzzing": (
             fuzzed + controls,
@@ -143,6 +150,10 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=soak.FULL_CALLS, help="of the soak")
     parser.add_argument("--in-flight", type=int, default=64, help="calls of the soak at a time")
     parser.add_argument("--cancelled-calls", type=int, default=cancellation.FULL_CALLS)
+    parser.add_argument("--messages", type=int, default=capture.FULL_MESSAGES, help="captured")
+    parser.add_argument(
+        "--by-proxy", action="store_true", help="capture in a proxy, not between namespaces"
+    )
     parser.add_argument("--seeds", type=int, default=simulation.FULL_SEEDS)
     parser.add_argument("--steps", type=int, default=labels.FULL_STEPS, help="of random programs")
     parser.add_argument("--pairs", type=int, default=noninterference.FULL_PAIRS, help="of runs")

@@ -19,16 +19,23 @@ from orchestrator.wire.bodies import (
 from orchestrator.wire.messages import decode_credit
 from orchestrator.wire.payloads import pack, unpack
 from orchestrator.wire.status import decode_error
-from policies.facts import PUBLIC, Placement
+from policies.facts import PUBLIC, Label, Placement
 
 _SECONDS = 30.0
 _MOST_BYTES = 2**20
 
 
-def call_of(service: str, seconds: float = _SECONDS, stream: bool = False) -> Call:
-    """Return a public call without arguments, with so many seconds of time."""
+def call_of(
+    service: str,
+    seconds: float = _SECONDS,
+    stream: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    label: Label = PUBLIC,
+) -> Call:
+    """Return a call, by default a public one without arguments, with so many seconds of time."""
     return Call(
-        id="0" * 16, trace="0" * 32, service=service, version="", arguments={}, label=PUBLIC,
+        id="0" * 16, trace="0" * 32, service=service, version="",
+        arguments=arguments or {}, label=label,
         deadline=Deadline.after(seconds), placement=Placement("edge"), stream=stream,
     )  # fmt: skip
 

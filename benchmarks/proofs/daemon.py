@@ -86,13 +86,14 @@ async def edge_node(store: Path, app: str = APP, **settings: Any) -> AsyncIterat
     with tempfile.TemporaryFile() as log:
         async with process_of("edge_node", *flags, log=log, **given) as process:
             daemon = Daemon(process.pid, f"127.0.0.1:{port}", page)
-            if not await _is_ready(daemon.address, process):
+            if not await is_ready(daemon.address, process):
                 log.seek(0)
                 raise RuntimeError(f"the node did not start:\n{log.read().decode()}")
             yield daemon
 
 
-async def _is_ready(address: str, process: asyncio.subprocess.Process) -> bool:
+async def is_ready(address: str, process: asyncio.subprocess.Process) -> bool:
+    """Say whether a node takes calls, once it does or has ended."""
     channel, end = UnaryChannel(address, Clearance(Level.PUBLIC)), time.monotonic() + _START_SECONDS
     try:
         while process.returncode is None and time.monotonic() < end:

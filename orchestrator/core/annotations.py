@@ -286,7 +286,7 @@ def _array_rule(element: type[np.generic] | None, axes: int | None) -> Callable[
     def problem(value: Array) -> str | None:
         if value.dtype.kind not in "biufc":
             return f"an array of {value.dtype} cannot travel: use numbers or bool"
-        if element is not None and not np.issubdtype(value.dtype, element):
+        if element is not None and not np.issubdtype(np.dtype(value.dtype.str), element):
             return f"the array is {value.dtype}, not {element.__name__}: use .astype"
         if axes is not None and value.ndim != axes:
             return f"the array has {value.ndim} axes, not {axes}: use .reshape"

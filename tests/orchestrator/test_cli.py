@@ -273,3 +273,20 @@ def test_an_audit_log_is_verified_shown_and_exported(isthmus: Isthmus, tmp_path:
     failed(isthmus("audit", "export"), 1, "was truncated")
     assert isthmus("audit", "verify", "audit.log").returncode == 0  # without its anchor
     failed(isthmus("audit", "verify", "nowhere.log"), 2, "cannot be read")
+
+
+def test_egress_rules_are_printed_for_people_and_programs(isthmus: Isthmus, tmp_path: Path) -> None:
+    (tmp_path / "isthmus.yaml").write_text(RIGHT)
+    ended = isthmus("egress-rules", "--dns", "10.0.0.53")
+    assert ended.returncode == 0, ended.stderr
+    assert '10.0.0.1 . 1 comment "far"' in ended.stdout
+    assert "ip daddr 10.0.0.53" in ended.stdout
+    ended = isthmus("egress-rules", "--format", "kubernetes", "--select", "a=b", "--json")
+    told = json.loads(ended.stdout)
+    assert [peer["name"] for peer in told["peers"]] == ["far"]
+    assert "networking.k8s.io/v1" in told["rules"]
+
+
+def test_egress_rules_of_an_unknown_format_are_refused(isthmus: Isthmus, tmp_path: Path) -> None:
+    (tmp_path / "isthmus.yaml").write_text(RIGHT)
+    failed(isthmus("egress-rules", "--format", "iptables"), 2, "nftables", "kubernetes")

@@ -258,6 +258,12 @@ def test_numbers_of_every_kind_pass_where_any_array_does(dtype: str) -> None:
     assert check(NDArray[Any], array) is array
 
 
+@pytest.mark.parametrize("dtype", ["long", "longlong"])
+def test_both_names_that_c_has_for_eight_bytes_are_int64(dtype: str) -> None:
+    array = np.zeros(2, dtype)
+    assert check(NDArray[np.int64], array) is array
+
+
 def test_an_array_rule_reaches_into_containers_and_envelopes() -> None:
     for annotation, value in (
         (list[NDArray[np.float32]], [np.zeros(2)]),
