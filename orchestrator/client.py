@@ -117,7 +117,7 @@ class Orchestrator:
             UsageError: The subject is empty.
             ExceptionGroup: Some stores failed, each noted by name; all others have forgotten.
         """
-        return self._stores.forget(subject)
+        return self._stores.forget(subject, self.audit)
 
     def __enter__(self) -> Self:
         refuse_running_loop("`async with`")

@@ -3,6 +3,7 @@
 import logging
 from typing import Protocol
 
+from orchestrator.core.audit import Audit, Erased, keep
 from orchestrator.core.errors import UsageError
 
 _audit = logging.getLogger("isthmus.audit")
@@ -29,11 +30,16 @@ class Stores:
         if self._stores.setdefault(name, store) is not store:
             raise UsageError(f"there is a store named {name!r} already: give this one another name")
 
-    def forget(self, subject: str) -> dict[str, int]:
+    def forget(self, subject: str, audit: Audit) -> dict[str, int]:
         """Ask every store to forget a subject, and return how many entries each has dropped.
+
+        Args:
+            subject: Whom to forget.
+            audit: Is told of each store by a keyed digest of the subject.
 
         Raises:
             UsageError: The subject is empty.
+            AuditUnavailable: All have forgotten, and it cannot be written down.
             ExceptionGroup: Some stores failed, each noted by name; all others have forgotten.
         """
         if not subject:
@@ -48,6 +54,8 @@ class Stores:
                 failures.append(error)
         missed = sorted(self._stores.keys() - counts.keys())
         _audit.info("a subject was forgotten: entries %s, failed %s", counts, missed)
+        for name, count in counts.items():
+            keep(audit, Erased(store=name, digest=audit.digest(subject), count=count))
         if failures:
             raise ExceptionGroup(f"not forgotten everywhere: {', '.join(missed)} failed", failures)
         return counts

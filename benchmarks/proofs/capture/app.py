@@ -189,6 +189,12 @@ async def redact(text: Sensitive[str], mark: str) -> int:
     return await echo(f"{'*' * len(text.value)} {mark}")
 
 
+@cloud_service(privacy="pseudonymise", idempotent=True)
+def summarise(text: Sensitive[str]) -> Sensitive[str]:
+    """Give a text back, whose addresses have been replaced by then."""
+    return text.with_value(f"It says: {text.value}")
+
+
 @edge_service
 def confess(text: Sensitive[str], where: str) -> Sensitive[int]:
     """Leave a text where none may stand; only the positive control calls it."""

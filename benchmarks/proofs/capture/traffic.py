@@ -220,6 +220,18 @@ async def _nested_redacted(world: World) -> str:
     return end
 
 
+async def _pseudonymised(world: World) -> str:
+    (mark, number), address = world.mark(), f"{world.canary()}@{world.canary()}.example"
+    said = f"Write to {address} of {mark}."
+    try:
+        told = await app.summarise.aio(Sensitive(said))
+    except CallError as error:
+        return world.complain(error)
+    world.arrived.add(number)
+    restored = told.reveal("the proof compares it") == f"It says: {said}"
+    return ANSWERED if restored else "answered and not restored"
+
+
 async def _drain(stream: AsyncIterator[object]) -> None:
     async for _ in stream:
         pass
@@ -255,6 +267,7 @@ KINDS = {
     "public error": Kind(_public_error, _only("ServiceFailed ValueError"), private=False),
     "cleared": Kind(_cleared, _only(ANSWERED), 4, private=False),
     "redacted, nested": Kind(_nested_redacted, _only(ANSWERED), 4, private=False),
+    "pseudonymised": Kind(_pseudonymised, _only(ANSWERED), 4),
     "slip, nested": Kind(_nested_slip, _only("refused refused"), 4),
     "unary": Kind(_private_unary, _only(REFUSED)),
     "other category": Kind(_other_category, _only(REFUSED)),

@@ -33,7 +33,9 @@ class GuardedNode:
             return Reply(Chunks(source, lambda: ends[-1].timings))
         self._enter(call)
         try:
-            return await self._node.handle(call, on_wait)
+            reply = await self._node.handle(call, on_wait)
+            self._guest.check_answer(reply.value)
+            return reply
         finally:
             self._guest.leave()
 
@@ -57,6 +59,7 @@ class GuardedNode:
             ends.append(chunks)
             try:
                 async for chunk in chunks:
+                    self._guest.check_answer(chunk)
                     yield chunk
             finally:
                 await chunks.aclose()

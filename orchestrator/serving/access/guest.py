@@ -3,9 +3,11 @@
 import functools
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from orchestrator.core.deadline import Clock
-from orchestrator.core.errors import AccessDenied, Overloaded
+from orchestrator.core.errors import AccessDenied, Overloaded, PrivacyRefused
+from orchestrator.core.labels import label_of
 from orchestrator.serving.access.bucket import TokenBucket
 from orchestrator.serving.access.settings import Role
 
@@ -36,6 +38,8 @@ class Guest:
         )
         self.inside = 0
         """Its calls in the node."""
+        clearances = [role.clearance for role in roles]
+        self._clearances = [] if None in clearances else [c for c in clearances if c]
         self._most = _most_generous([role.concurrency for role in roles])
         rate = _most_generous([role.calls_per_second for role in roles])
         bursts = [role.burst or role.calls_per_second for role in roles]
@@ -65,6 +69,17 @@ class Guest:
     def leave(self) -> None:
         """Count a call no more."""
         self.inside -= 1
+
+    def check_answer(self, value: Any) -> None:
+        """Raise PrivacyRefused if an answer holds a label that no role of it is cleared for."""
+        if not self._clearances:
+            return
+        label = label_of(value)
+        if not any(clearance.covers(label) for clearance in self._clearances):
+            raise PrivacyRefused(
+                f"the answer is labelled {label}, above what the caller is cleared for",
+                shareable=True,
+            )
 
     def check_describe(self) -> None:
         """Raise AccessDenied if it may not read the node's reports."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.settings.values import Section
+from orchestrator.settings.values import ClearanceSetting, Section
 
 Algorithm = Literal["EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256"]
 """How a token may be signed: by a key pair always, so that whoever checks cannot sign."""
@@ -32,6 +32,7 @@ class Role(Section):
     calls_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     burst: int | None = Field(default=None, ge=1)
     concurrency: int | None = Field(default=None, ge=1)
+    clearance: ClearanceSetting | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Role":

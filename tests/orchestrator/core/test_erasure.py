@@ -1,4 +1,6 @@
+import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +81,14 @@ def test_two_stores_of_one_name_are_an_error() -> None:
     orchestrator.keeps("cache", cache)  # the same one again is no other
     with pytest.raises(UsageError, match="there is a store named 'cache' already"):
         orchestrator.keeps("cache", Cache())
+
+
+def test_the_audit_log_tells_of_it_and_not_of_whom(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    with Orchestrator({"audit": {"path": str(log)}}, app=[]) as orchestrator:
+        orchestrator.keeps("cache", Cache(a=CANARY, b="bob"))
+        orchestrator.forget(CANARY)
+    entry = next(e for e in map(json.loads, log.read_text().splitlines()) if e["kind"] == "erased")
+    assert (entry["store"], entry["count"]) == ("cache", 1)
+    assert len(entry["digest"]) == 64
+    assert CANARY not in log.read_text()

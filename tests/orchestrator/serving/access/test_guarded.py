@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.core.call import Call
-from orchestrator.core.errors import AccessDenied, CallError, EndpointUnavailable, Overloaded
+from orchestrator.core.errors import (
+    AccessDenied,
+    CallError,
+    EndpointUnavailable,
+    Overloaded,
+    PrivacyRefused,
+)
+from orchestrator.core.labels import Internal, Secret, Sensitive
 from orchestrator.decorators import edge_service
 from orchestrator.serving.access.access import Access
 from orchestrator.serving.access.settings import AccessSettings
@@ -19,19 +26,21 @@ from orchestrator.testing import running_node
 from orchestrator.wire.dialled import SessionChannel
 from orchestrator.wire.security import TlsFiles, client_credentials
 from orchestrator.wire.unary import UnaryChannel
-from policies.facts import Clearance, Level
+from policies.facts import Clearance, Label, Level
 
 if TYPE_CHECKING:
     from tests.conftest import Authority
     from tests.orchestrator.serving.access.conftest import Issuer
 
 SECRET = Clearance(Level.SECRET)
+INTERNAL, SENSITIVE = Label(Level.INTERNAL), Label(Level.SENSITIVE)
 KINDS = [SessionChannel, UnaryChannel]
 ROLES: dict[str, Any] = {
     "inbox": {"invoke": ["embed*", "count", "nap"]},
     "silent": {"invoke": ["embed"], "describe": False},
     "slow": {"invoke": ["*"], "calls_per_second": 0.001, "burst": 2},
     "narrow": {"invoke": ["*"], "concurrency": 1},
+    "cloud": {"invoke": ["*"], "clearance": "internal"},
 }
 IDENTITIES = {
     "app.example": ["inbox"],
@@ -39,6 +48,7 @@ IDENTITIES = {
     "silent.example": ["silent"],
     "slow.example": ["slow"],
     "narrow.example": ["narrow"],
+    "cloud.example": ["cloud"],
     "alice": ["inbox"],
 }
 
@@ -67,12 +77,23 @@ async def wipe() -> AsyncIterator[int]:
 
 
 @edge_service
+async def same(text: Sensitive[str]) -> Sensitive[str]:
+    return text
+
+
+@edge_service
+async def each(texts: list[Secret[str]]) -> AsyncIterator[Secret[str]]:
+    for text in texts:
+        yield text
+
+
+@edge_service
 async def nap(length: float) -> str:
     await asyncio.sleep(length)
     return "awake"
 
 
-SERVICES = (embed, forget, count, wipe, nap)
+SERVICES = (embed, forget, count, wipe, nap, same, each)
 
 
 class Place:
@@ -137,6 +158,31 @@ async def test_a_guest_may_invoke_what_its_role_names_and_nothing_else(
     async with place(authority, guarded=False) as at, at.caller(kind, name) as channel:
         assert await outcome(channel, call_of(forget)) == "gone"  # the control
         assert await outcome(channel, call_of(wipe)) == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_answer_is_sent_above_what_the_caller_is_cleared_for(
+    kind: Any, authority: "Authority", call_of: Calls
+) -> None:
+    async with place(authority) as at:
+        async with at.caller(kind, "cloud.example") as channel:
+            got = await outcome(channel, call_of(same, INTERNAL, text=Internal("a")))
+            assert got.label.level == Level.INTERNAL
+            assert (
+                await outcome(channel, call_of(same, SENSITIVE, text=Sensitive("a")))
+                is PrivacyRefused
+            )
+            assert (
+                await outcome(channel, call_of(each, Label(Level.SECRET), texts=[Secret("a")]))
+                is PrivacyRefused
+            )
+        async with at.caller(kind, "slow.example") as channel:  # the control: without a clearance
+            got = await outcome(channel, call_of(same, SENSITIVE, text=Sensitive("a")))
+            assert got.label.level == Level.SENSITIVE
+            (chunk,) = await outcome(
+                channel, call_of(each, Label(Level.SECRET), texts=[Secret("a")])
+            )
+            assert chunk.label.level == Level.SECRET
 
 
 @pytest.mark.parametrize("kind", KINDS)
