@@ -1,5 +1,3 @@
-import tracemalloc
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -16,35 +14,7 @@ from orchestrator.wire.frames import (
     report_in,
 )
 from protos.isthmus.v1 import node_pb2 as pb
-
-HEADER = len(encode_frame(Kind.CALL, 1))
-numbers = st.integers(0, 2**64 - 1)
-frames = st.tuples(st.sampled_from(Kind), numbers, st.binary(max_size=200))
-ABOUT_MEMORY = {Kind.SHARE, Kind.SHARED, Kind.RELEASE}
-whole_frames = st.tuples(
-    st.sampled_from(sorted(set(Kind) - ABOUT_MEMORY - {Kind.PART})),
-    numbers,
-    st.binary(max_size=200),
-)
-
-
-def message(*parts: tuple[Kind, int, bytes]) -> bytes:
-    return encode_message(encode_frame(*part) for part in parts)
-
-
-def wrapped(frames: bytes) -> bytes:
-    """Return the bytes of frames as a message."""
-    return encode_message([frames])
-
-
-def taken(work: Callable[[], object]) -> int:
-    """Return the most bytes that some work held."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+from tests.orchestrator.wire.framing import frames, message, numbers, wrapped
 
 
 @given(st.lists(frames))
