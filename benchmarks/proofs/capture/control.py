@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 
 from benchmarks.proofs.capture import app
-from benchmarks.proofs.capture.sides import AUDITS
 from benchmarks.proofs.capture.traffic import KINDS
 from benchmarks.proofs.capture.world import World
 from orchestrator import Sensitive
@@ -74,8 +73,13 @@ async def plant(world: World) -> list[Planted]:
     halves = secret("in two halves")
     await asyncio.gather(app.echo(halves[:16]), app.echo(halves[16:]))
     await _send_metadata(world.address, secret("metadata", "headers on the wire"))
-    places = {"log": "logs of both nodes", "file": "files", "metric": "pages of metrics"}
-    for where, place in (places | ({"audit": "audit logs"} if AUDITS else {})).items():
+    places = {
+        "log": "logs of both nodes",
+        "file": "files",
+        "metric": "pages of metrics",
+        "audit": "audit logs",
+    }
+    for where, place in places.items():
         await app.confess.aio(Sensitive(secret(f"a body's {where}", place)), where)
     _log.warning("it is %s", secret("own log", "log of the caller"))
     world.complain(InvalidInput(secret("error", "errors, as callers get them")))

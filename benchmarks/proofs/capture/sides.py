@@ -14,16 +14,12 @@ from urllib.request import urlopen
 
 from benchmarks.proofs.capture.namespaces import CLOUD_HOST, inside
 from benchmarks.proofs.daemon import POLICIES, is_ready
-from orchestrator.settings.caller import Settings
 from orchestrator.testing import free_port
 from policies.facts import Tier
 
 APP = "benchmarks.proofs.capture.app"
 _ROOT = Path(__file__).parents[3]
 _PAGE_SECONDS = 10
-
-AUDITS = "audit" in Settings.model_fields
-"""Whether there is an audit log, which is searched, too."""
 
 _CLEARANCES: dict[str, Any] = {
     "edge": "secret",
@@ -97,8 +93,7 @@ class Side:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")
         }
-        if AUDITS:
-            kept["ISTHMUS_NODE_AUDIT"] = f"{self.tier}.audit"
+        kept["ISTHMUS_NODE_AUDIT"] = f"{self.tier}.audit"
         temporary = self.folder / "work" / "tmp"
         return kept | {"PYTHONPATH": str(_ROOT), "TMPDIR": str(temporary)}
 
@@ -135,8 +130,8 @@ class Sides:
 
 def _settings(name: str, *nodes: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a caller: nothing on this machine goes past the recording."""
-    audit = {"audit": {"path": f"{name}.audit"}} if AUDITS else {}
-    return {"nodes": nodes, "policies": POLICIES, "shared_memory_mib": 0, **audit}
+    audit = {"path": f"{name}.audit"}
+    return {"nodes": nodes, "policies": POLICIES, "shared_memory_mib": 0, "audit": audit}
 
 
 def new_sides(folder: Path, namespace: str) -> tuple[Side, Side]:
