@@ -1,6 +1,7 @@
 """What a caller writes down of labelled calls: where each attempt goes, and what was refused."""
 
 from contextlib import suppress
+from typing import Any
 
 from orchestrator.core.audit import Audit, Decided, Refused, kept
 from orchestrator.core.call import Call
@@ -28,12 +29,8 @@ class CallerAudit:
         if not self._audit.durable:
             return
         event = Decided(
-            call=call.id,
-            trace=call.trace,
-            service=call.service,
-            version=call.version,
+            **named(call),
             node=node,
-            label=call.label,
             attempt=call.attempt,
             candidates=tuple(candidate.name for candidate in decision.candidates),
             refused=_refusals(decision),
@@ -45,17 +42,21 @@ class CallerAudit:
         if not self._audit.durable:
             return
         event = Refused(
-            call=call.id,
-            trace=call.trace,
-            service=call.service,
-            version=call.version,
+            **named(call),
             node=error.node,
-            label=call.label,
             rule="node" if error.node else "privacy",
             refused=_refusals(error.decision) if error.decision else (),
         )
         with suppress(CallError):  # what was refused stays so
             await kept(self._audit, event, call.deadline)
+
+
+def named(call: Call) -> dict[str, Any]:
+    """Return what every event of a call says of it."""
+    return {
+        "call": call.id, "trace": call.trace, "service": call.service, "version": call.version,
+        "label": call.label,
+    }  # fmt: skip
 
 
 def _refusals(decision: Decision) -> tuple[tuple[str, str], ...]:

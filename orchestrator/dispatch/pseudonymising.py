@@ -12,6 +12,7 @@ from orchestrator.core.audit import Audit, LoggedAudit, Pseudonymised, kept
 from orchestrator.core.call import Call, Chunks, Result
 from orchestrator.core.errors import CallError, DeadlineExceeded, PrivacyRefused
 from orchestrator.core.labels import Labelled
+from orchestrator.dispatch.auditing import named
 from orchestrator.dispatch.interceptors import Next
 from orchestrator.privacy.envelopes import Answers, lowered
 from orchestrator.privacy.pseudonyms import PseudonymSession
@@ -106,11 +107,7 @@ class Pseudonymising:
     async def _note(self, call: Call, session: PseudonymSession) -> None:
         """Write down what is lowered, before it leaves."""
         event = Pseudonymised(
-            call=call.id,
-            trace=call.trace,
-            service=call.service,
-            version=call.version,
-            label=call.label,
+            **named(call),
             target=PSEUDONYMISED,
             found=tuple((kind, str(count)) for kind, count in sorted(session.counts.items())),
         )
